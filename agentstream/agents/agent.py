@@ -1,0 +1,153 @@
+"""`@agent`: an ordinary function that a session runs.
+
+`AgentSpec` is what is known of such a function; a plain function gets one when a session
+runs it. Called inside a run, an agent is a child run of the same session.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar, overload
+
+from agentstream.agents.calls import backend_here
+from agentstream.agents.context import current_lane, is_muted
+from agentstream.agents.steps import plain_name
+from agentstream.backends.driving import adrive, drive
+from agentstream.errors import AgentStreamError
+from agentstream.sessions import codec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """A function that a session can run."""
+
+    function: Callable[..., Any]
+    name: str
+    is_async: bool
+    signature: inspect.Signature = field(repr=False)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        """The call as it is recorded. TypeError if the function does not take it, NotSerializable if it has no form."""
+        bound = self.signature.bind(*args, **kwargs)
+        encoded = codec.encode(dict(bound.arguments), where=f"arguments of {self.name}")
+        return Arguments(encoded.data, encoded.typed, codec.fingerprint(encoded.data))
+
+    def call(self, encoded: Any, typed: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the function is called with for a recorded call: decode(record), models rebuilt from the annotations."""
+        decoded = codec.decode(encoded)
+        values = dict(decoded) if isinstance(decoded, dict) else {}
+        if typed:
+            hints = codec.annotations_of_parameters(self.function)
+            values = {name: codec.rebuild(value, hints.get(name)) for name, value in values.items()}
+        bound = inspect.BoundArguments(self.signature, {})  # type: ignore[arg-type]
+        for name in self.signature.parameters:
+            if name in values:
+                bound.arguments[name] = values.pop(name)
+        if values:
+            raise TypeError(f"agent {self.name!r} does not take the recorded argument {next(iter(values))!r}")
+        return bound.args, bound.kwargs
+
+    def returned(self, value: Any) -> tuple[Any, Any, bool]:
+        """(what the caller gets, its stored form, whether that needs the annotation to be rebuilt)."""
+        encoded = codec.encode(value, where=f"result of agent {self.name}")
+        return self.served(encoded.data, encoded.typed), encoded.data, encoded.typed
+
+    def served(self, encoded: Any, typed: bool) -> Any:
+        """What the caller gets for a recorded result."""
+        decoded = codec.decode(encoded)
+        return codec.rebuild(decoded, codec.annotation_of_return(self.function)) if typed else decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A call in its stored form."""
+
+    data: Any
+    typed: bool
+    fingerprint: str
+
+
+def spec_of(function: Any) -> AgentSpec:
+    """The spec of an agent or of any function that could be one; TypeError for what cannot."""
+    spec = getattr(function, "__agentstream_agent__", None)
+    if isinstance(spec, AgentSpec):
+        return spec
+    if getattr(function, "__agentstream_step__", None) is not None:
+        raise TypeError(f"{plain_name(function)} is a step, not an agent: give session.run the function that calls it")
+    if not callable(function):
+        raise TypeError(f"session.run needs a function, not {function!r}")
+    return make_spec(function, None)
+
+
+def make_spec(function: Callable[..., Any], name: str | None) -> AgentSpec:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{plain_name(function)} is a generator; an agent returns its answer")
+    inner = inspect.unwrap(function)
+    is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    return AgentSpec(function, name or plain_name(inner), is_async, inspect.signature(function))
+
+
+@overload
+def agent(function: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def agent(*, name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def agent(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+    """Makes a function an agent: `session.run(fn, ...)` runs it, and the same call after a crash resumes it.
+
+    `name` is what its runs are matched by, the function's own name by default. Called inside
+    a run it is a child run of the same session. Called outside one it raises AgentStreamError:
+    a durable thing is never silently not durable.
+    """
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ValueError(f"name= is a text that is not empty, not {name!r}")
+    if function is None:
+        return functools.partial(agent, name=name)
+    if not callable(function):
+        raise TypeError(f"@agent is for functions, not {function!r}")
+    spec = make_spec(function, name)
+    return _async_agent(spec) if spec.is_async else _sync_agent(spec)
+
+
+def _sync_agent(spec: AgentSpec) -> Callable[..., Any]:
+    from agentstream.agents.children import child_run
+
+    @functools.wraps(spec.function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _is_plain(spec):
+            return spec.function(*args, **kwargs)
+        return drive(child_run(spec, args, kwargs, in_loop=False), backend_here())
+
+    wrapper.__agentstream_agent__ = spec  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _async_agent(spec: AgentSpec) -> Callable[..., Any]:
+    from agentstream.agents.children import child_run
+
+    @functools.wraps(spec.function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _is_plain(spec):
+            return await spec.function(*args, **kwargs)
+        return await adrive(child_run(spec, args, kwargs, in_loop=True), backend_here())
+
+    wrapper.__agentstream_agent__ = spec  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _is_plain(spec: AgentSpec) -> bool:
+    """Whether the call is part of a step that runs; raises outside a run."""
+    lane = current_lane()
+    if lane is None:
+        raise AgentStreamError(
+            f"agent {spec.name!r} was called outside a run, where nothing would be recorded; "
+            f"run it in a session: session.run({spec.name}, …)"
+        )
+    if not is_muted() and spec.is_async and lane.worker.sync:
+        raise TypeError(f"agent {spec.name!r} is async and cannot be called from one that is not")
+    return is_muted()

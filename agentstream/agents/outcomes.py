@@ -1,0 +1,111 @@
+"""Errors as outcomes: how an exception is recorded, and what is raised when it is served.
+
+The first run raises the original. Later the record alone is left, and it is untrusted:
+nothing is imported because it names a class. If the named class is loaded already and an
+instance can be made without its constructor, what is raised is both that class and
+`ReplayedError`, so that `except ValueError` still catches it; else `ReplayedError`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from agentstream.errors import NotSerializable, ReplayedError
+from agentstream.sessions import codec
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedError:
+    """What a record keeps of an exception: its class's name and module, its text, arguments and public fields."""
+
+    name: str
+    text: str
+    module: str = ""
+    args: tuple[Any, ...] = ()
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: BaseException) -> RecordedError:
+        """The record of an exception; what of it has no JSON form is left out."""
+        if isinstance(error, ReplayedError) and error.name:
+            return cls(error.name, error.text, getattr(error, "_module", ""), tuple(error.args), dict(error.fields))
+        kind = type(error)
+        try:
+            text = str(error)
+        except Exception:
+            text = ""
+        return cls(
+            kind.__qualname__,
+            text,
+            kind.__module__,
+            tuple(_kept(error.args)) if _all_encodable(error.args) else (),
+            {name: value for name, value in vars(error).items() if not name.startswith("_") and _all_encodable((value,))},
+        )
+
+    @classmethod
+    def read(cls, value: Any) -> RecordedError:
+        """From the stored form, whatever it holds."""
+        if not isinstance(value, dict):
+            return cls("Error", str(value))
+        args = codec.decode(value.get("args"))
+        fields = codec.decode(value.get("fields"))
+        return cls(
+            str(value.get("name", "Error")),
+            str(value.get("text", "")),
+            str(value.get("module", "")),
+            tuple(args) if isinstance(args, list) else (),
+            fields if isinstance(fields, dict) else {},
+        )
+
+    def stored(self) -> dict[str, Any]:
+        value: dict[str, Any] = {"name": self.name, "text": codec.encode(self.text).data, "module": self.module}
+        if self.args and self.args != (self.text,):
+            value["args"] = codec.encode(list(self.args)).data
+        if self.fields:
+            value["fields"] = codec.encode(self.fields).data
+        return value
+
+    def exception(self) -> Exception:
+        """The error to raise where the outcome is served."""
+        original = _loaded(self.module, self.name)
+        if original is not None:
+            try:
+                error = _both(original).__new__(_both(original))
+                error.args = self.args or (self.text,)
+                for name, value in self.fields.items():
+                    setattr(error, name, value)
+                error.name, error.text, error.fields = self.name, self.text, self.fields
+                error._module = self.module
+                str(error)
+                return error
+            except Exception:
+                pass  # a class that cannot be made this way; the plain form says the same
+        error = ReplayedError(self.text, name=self.name, fields=self.fields)
+        error._module = self.module  # pyright: ignore[reportAttributeAccessIssue]
+        return error
+
+
+def _kept(args: tuple[Any, ...]) -> Any:
+    return codec.decode(codec.encode(list(args)).data)
+
+
+def _all_encodable(values: tuple[Any, ...]) -> bool:
+    try:
+        return not codec.encode(list(values)).typed
+    except NotSerializable:
+        return False
+
+
+def _loaded(module: str, name: str) -> type[Exception] | None:
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None) if found is not None else None
+    return found if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, ReplayedError) else None
+
+
+@lru_cache(maxsize=256)
+def _both(original: type[Exception]) -> Any:
+    return type(original.__name__, (ReplayedError, original), {"__module__": original.__module__, "__str__": original.__str__})

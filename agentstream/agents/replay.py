@@ -1,0 +1,177 @@
+"""Replay: agent code run offline while every step is served from the journal.
+
+The record is read whole first. Then nothing is executed: no operation, no socket, no tool.
+The code either goes the recorded way to its end, or the report names the first place where
+it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agentstream.agents.agent import Arguments
+from agentstream.agents.divergence import Divergence, compare
+from agentstream.agents.outcomes import RecordedError
+from agentstream.agents.runs import call_agent, named_run, runnable
+from agentstream.agents.stops import Stop
+from agentstream.agents.worker import Worker
+from agentstream.errors import Diverged, ReplayOffline
+from agentstream.sessions import codec
+from agentstream.sessions.state import Run, State, fold
+
+if TYPE_CHECKING:
+    from agentstream.agents.agent import AgentSpec
+    from agentstream.backends.driving import Steps
+    from agentstream.sessions.core import Core
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a replay found.
+
+    `identical`: the code went the recorded way as far as the replay went. `result` is what
+    it returned (None if it did not come to its end), `steps` how many recorded steps it was
+    served, `divergence` the first disagreement, `notes` what else a reader should know.
+    """
+
+    identical: bool
+    result: Any
+    steps: int
+    divergence: Divergence | None = None
+    notes: tuple[str, ...] = ()
+    error: Exception | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{'identical' if self.identical else 'diverged'}: {self.steps} steps served from the record"]
+        if self.divergence is not None:
+            lines.append(str(self.divergence))
+        return "\n".join([*lines, *self.notes])
+
+
+@dataclass(frozen=True, slots=True)
+class _Replayed:
+    """The call to replay: the recorded one, or one with another input."""
+
+    run: Run
+    arguments: Arguments | None = None
+
+
+@dataclass(slots=True)
+class _End:
+    """How the code ended."""
+
+    result: Any = None
+    data: Any = None
+    returned: bool = False
+    error: Exception | None = None
+    divergence: Divergence | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def replay(
+    core: Core, session: str, function: Any, *, run: str | None, input: Any, until: Any, in_loop: bool
+) -> Steps[Report]:
+    """`session.replay`: runs `function` against the record of a run. Raises NotFound if there is no such run."""
+    spec = runnable(function, in_loop=in_loop)
+    log = yield from core.require(session)
+    state = fold(log)
+    recorded = named_run(state, run)
+    worker = Worker(core, session, state, recorded.key, until=_until(state, recorded, until), sync=not spec.is_async, in_loop=in_loop)
+    plan = _Replayed(recorded, _other_input(spec, recorded, input))
+    end = yield from _go(worker, spec, plan)
+    if end.divergence is None:
+        end.divergence = _compare_ends(worker, recorded, end)
+    served = sum(entry.handed and entry.step is not None for entry in worker.journal.entries)
+    if recorded.agent != spec.name:
+        end.notes.append(f"the run was recorded with agent {recorded.agent!r}, replayed with {spec.name!r}")
+    return Report(end.divergence is None, end.result, served, end.divergence, tuple(end.notes), end.error)
+
+
+def _go(worker: Worker, spec: AgentSpec, plan: _Replayed) -> Steps[_End]:
+    try:
+        value, data, _ = yield from call_agent(worker, spec, plan)
+        return _End(value, data, returned=True)
+    except Stop as stop:
+        if isinstance(stop.error, Diverged):
+            return _End(divergence=worker.divergence)
+        if isinstance(stop.error, ReplayOffline):
+            return _End(notes=[str(stop.error)])
+        raise stop.error from stop.__cause__
+    except Exception as error:
+        return _End(error=error)
+
+
+def _compare_ends(worker: Worker, run: Run, end: _End) -> Divergence | None:
+    """The divergence if the code ended otherwise than the run did."""
+    if not end.returned and end.error is None:
+        return None  # it stopped on the way, where asked to or where the record ends
+    before = worker.before(None)
+    number = worker.journal.index(None)
+    if end.error is not None:
+        now = RecordedError.of(end.error)
+        actual = {"name": now.name, "text": now.text}
+        if run.status == "finished":
+            return compare(before, number, "0", "raised", run.encoded_result, actual, _raised_at(end.error))
+        recorded = {"name": run.error.get("name"), "text": run.error.get("text")} if run.error is not None else None
+        return None if recorded in (None, actual) else compare(before, number, "0", "raised", recorded, actual)
+    if run.status == "failed" and run.error is not None:
+        if not _retriable_end(worker):
+            return compare(before, number, "0", "did_not_raise", run.error, end.data)
+        return None
+    if run.status == "finished" and codec.fingerprint(end.data) != codec.fingerprint(run.encoded_result):
+        return compare(before, number, "0", "different_output", run.encoded_result, end.data)
+    if run.status != "finished":
+        end.notes.append(f"the run is {run.status} in the record; the code came to its end without another step")
+    return None
+
+
+def _retriable_end(worker: Worker) -> bool:
+    """Whether the record ends with an error that a resume would try again: then another end is no surprise."""
+    return any(entry.outcome is not None and not entry.observed for entry in worker.journal.entries)
+
+
+def _raised_at(error: Exception) -> str | None:
+    trace = error.__traceback__
+    place = None
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if not name.startswith("agentstream"):
+            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} in {trace.tb_frame.f_code.co_name}"
+        trace = trace.tb_next
+    return place
+
+
+def _other_input(spec: AgentSpec, run: Run, input: Any) -> Arguments | None:
+    """The call with another input: a mapping goes by parameter name over the recorded call, a tuple by place,
+    anything else is the first argument."""
+    if input is None:
+        return None
+    if isinstance(input, Mapping) and set(input) <= set(spec.signature.parameters):
+        return spec.bind((), {**run.arguments, **input})
+    if isinstance(input, tuple):
+        return spec.bind(input, {})
+    first = next(iter(spec.signature.parameters), None)
+    if first is None:
+        raise TypeError(f"agent {spec.name!r} takes no input")
+    return spec.bind((), {**run.arguments, first: input})
+
+
+def _until(state: State, run: Run, until: Any) -> int | None:
+    """The number of the step before which the replay stops: a number, or the step that an Event is of."""
+    if until is None:
+        return None
+    if isinstance(until, bool):
+        raise TypeError(f"until= is the number of a step in the run, a step Event or a Position, not {until!r}")
+    if isinstance(until, int):
+        if until < 0:
+            raise ValueError(f"until= counts the run's steps from 0, not {until}")
+        return until
+    index = getattr(until, "index", None)
+    if not isinstance(index, int):
+        raise TypeError(f"until= is the number of a step in the run, a step Event or a Position, not {until!r}")
+    steps = [step for step in state.steps if step.run == run.key or step.run.startswith(run.key + "/")]
+    return sum(step.last.start.index < index for step in steps)
+
+

@@ -1,0 +1,306 @@
+"""Running an agent in a session: decide, claim, run, finish.
+
+The whole of `session.run` is one generator. It reads the session, decides what the call
+means (a new run, an open one that goes on, a finished one), takes the session with a
+claim, decides again on what the log then says, and calls the agent's function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agentstream.agents.agent import AgentSpec, Arguments, spec_of
+from agentstream.agents.children import run_value
+from agentstream.agents.context import enter, leave, run_open
+from agentstream.agents.outcomes import RecordedError
+from agentstream.agents.stops import Stop
+from agentstream.agents.worker import Worker
+from agentstream.agents.writer import Writer
+from agentstream.backends.driving import Call
+from agentstream.errors import (
+    NotFound,
+    RunCancelled,
+    RunExhausted,
+    RunPending,
+    RunWaiting,
+)
+from agentstream.sessions.claims import release, under_claim, win
+from agentstream.sessions.events import run_key
+from agentstream.sessions.ids import fresh_id
+from agentstream.sessions.state import Run, State, fold
+from agentstream.sessions.writing import open_or_create
+
+if TYPE_CHECKING:
+    from agentstream.backends.driving import Steps
+    from agentstream.sessions.core import Core
+    from agentstream.sessions.log import Log
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `session.with_options` says of the runs of a handle."""
+
+    run_id: str | None = None
+    take_over: bool = False
+    max_attempts: int = 10
+
+    def __post_init__(self) -> None:
+        if self.run_id is not None and (not isinstance(self.run_id, str) or not self.run_id):
+            raise ValueError(f"run_id= is a text that is not empty, not {self.run_id!r}")
+        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int) or self.max_attempts < 1:
+            raise ValueError(f"max_attempts= is a number of attempts, at least 1, not {self.max_attempts!r}")
+        if not isinstance(self.take_over, bool):
+            raise TypeError(f"take_over= is True or False, not {self.take_over!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a call means in a session: the run it is, and whether that is done already, goes on, or is new."""
+
+    key: str
+    run: Run | None = None
+    arguments: Arguments | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.run is not None and self.run.status == "finished"
+
+
+# --- the public operations -------------------------------------------------------------------------------------------
+
+
+def run(
+    core: Core, session: str, options: Options, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool
+) -> Steps[Any]:
+    """`session.run`: a new run, or the open one that this same call began."""
+    spec = runnable(function, in_loop=in_loop)
+    arguments = spec.bind(args, kwargs)
+    fresh = run_key(options.run_id) if options.run_id is not None else fresh_id()
+    log = yield from open_or_create(core, session)
+    return (yield from _run(core, log, spec, options, lambda state: _plan(state, spec, arguments, options, fresh), in_loop))
+
+
+def resume(core: Core, session: str, options: Options, function: Any, *, in_loop: bool) -> Steps[Any]:
+    """`session.resume`: the open run goes on with the recorded arguments."""
+    spec = runnable(function, in_loop=in_loop)
+    log = yield from core.require(session)
+    return (yield from _run(core, log, spec, options, lambda state: _plan_resume(state, spec, options), in_loop))
+
+
+def runnable(function: Any, *, in_loop: bool) -> AgentSpec:
+    """The spec of a function that can be run here: an async one needs an event loop."""
+    spec = spec_of(function)
+    if spec.is_async and not in_loop:
+        raise TypeError(f"agent {spec.name!r} is async: run it with `await AsyncClient(…).session(…).run(…)`")
+    return spec
+
+
+def cancel(core: Core, session: str, options: Options) -> Steps[bool]:
+    """`session.cancel`: ends the open run; False if there was none."""
+
+    def build(state: State) -> list[dict[str, Any]] | None:
+        return [
+            {"kind": "status", "key": run.key, "value": {"status": "cancelled"}, "operation": "update"}
+            for run in state.runs.values()
+            if run.open
+        ] or None
+
+    return (yield from under_claim(core, session, build, take_over=options.take_over)) is not None
+
+
+# --- deciding --------------------------------------------------------------------------------------------------------
+
+
+def open_run(state: State) -> Run | None:
+    """The run that is not anybody's child and can still go on."""
+    return next((run for run in reversed(state.runs.values()) if run.parent is None and run.open), None)
+
+
+def _plan(state: State, spec: AgentSpec, arguments: Arguments, options: Options, fresh: str) -> _Plan:
+    going = open_run(state)
+    if options.run_id is not None:
+        named = state.runs.get(options.run_id)
+        if named is not None:
+            _check_same(state, named, spec, arguments)
+            return _go_on(state, named)
+    if going is None:
+        return _Plan(fresh, None, arguments)
+    _check_same(state, going, spec, arguments)
+    if options.run_id is not None:
+        raise _pending(state, going)
+    return _go_on(state, going)
+
+
+def _plan_resume(state: State, spec: AgentSpec, options: Options) -> _Plan:
+    going = state.runs.get(options.run_id) if options.run_id is not None else open_run(state)
+    if going is None:
+        raise NotFound(f"session {state.session!r} has no open run to resume; session.run({spec.name}, …) begins one")
+    if going.agent != spec.name:
+        raise _pending(state, going)
+    return _go_on(state, going)
+
+
+def _go_on(state: State, run: Run) -> _Plan:
+    if run.status == "cancelled":
+        raise RunCancelled(f"session {state.session!r}: run {run.id!r} was cancelled; use another run_id to run again")
+    if run.status == "exhausted":
+        raise _exhausted(state, run)
+    if run.status == "waiting":
+        raise RunWaiting(f"session {state.session!r}: run {run.id!r} waits for an answer")
+    return _Plan(run.key, run)
+
+
+def _check_same(state: State, run: Run, spec: AgentSpec, arguments: Arguments) -> None:
+    if run.agent != spec.name or run.fingerprint != arguments.fingerprint:
+        raise _pending(state, run)
+
+
+def _pending(state: State, run: Run) -> RunPending:
+    way = "is still open" if run.open else f"is {run.status}"
+    return RunPending(
+        f"session {state.session!r}: run {run.id!r} of {run.agent}({_shown(run.arguments)}) {way}, and this is another call. "
+        "session.resume(fn) goes on with the recorded one, session.cancel() ends it",
+        run=run.id,
+        agent=run.agent,
+        arguments=run.arguments,
+    )
+
+
+def _shown(arguments: dict[str, Any]) -> str:
+    text = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def _exhausted(state: State, run: Run) -> RunExhausted:
+    return RunExhausted(
+        f"session {state.session!r}: run {run.id!r} was begun again and again without a single step further. "
+        "Look at its last events, then session.cancel(), session.rewind(at=…), or raise max_attempts"
+    )
+
+
+def fruitless_claims(state: State, key: str) -> int:
+    """How many claims of this run in a row added no outcome (in a fork, those of the fork alone)."""
+    count = 0
+    for event in state.events[state.inherited :]:
+        if event.mark == "fenced":
+            continue
+        if event.type == "claim" and event.value.get("run") == key:
+            count += 1
+        elif event.type == "outcome" and event.claim is not None:
+            count = 0
+    return count
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+def _run(
+    core: Core, log: Log, spec: AgentSpec, options: Options, plan_for: Callable[[State], _Plan], in_loop: bool
+) -> Steps[Any]:
+    session = log.session
+    plan = plan_for(fold(log))
+    if plan.finished:
+        return _recorded_result(spec, plan)
+    claim = yield from win(log, run=plan.key, take_over=options.take_over)
+    try:
+        state = fold(log)
+        plan = plan_for(state)  # what came in between counts
+        if plan.finished:
+            return _recorded_result(spec, plan)
+        writer = Writer(core.backend, session, claim)
+        worker = Worker(core, session, state, plan.key, claim=claim, writer=writer, sync=not spec.is_async, in_loop=in_loop)
+        writer.stopped = worker.stopped
+        if plan.run is not None and fruitless_claims(state, plan.key) > options.max_attempts:
+            worker.put_status(plan.key, "exhausted")
+            yield from worker.flush()
+            raise _exhausted(state, plan.run)
+        if plan.run is None:
+            assert plan.arguments is not None
+            worker.put("run", plan.key, run_value(spec, plan.arguments), packed="arguments")
+            worker.put("status", plan.key, {"status": "running"})
+            yield from worker.flush()
+        elif plan.run.status != "running":
+            worker.put_status(plan.key, "running")
+        return (yield from _attend(worker, spec, plan))
+    except Stop as stop:
+        raise stop.error from stop.__cause__
+    finally:
+        yield from release(claim)
+
+
+def _recorded_result(spec: AgentSpec, plan: _Plan) -> Any:
+    run = plan.run
+    assert run is not None
+    value = run.outcome.value if run.outcome is not None else {}
+    return spec.served(run.encoded_result, bool(value.get("typed")))
+
+
+def _attend(worker: Worker, spec: AgentSpec, plan: _Plan) -> Steps[Any]:
+    """Calls the agent's function and records how it ended."""
+    try:
+        outcome = yield from call_agent(worker, spec, plan)
+    except Stop:
+        raise
+    except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
+        raise
+    except Exception as error:
+        worker.raise_stop()
+        value = {"run": plan.key, **RecordedError.of(error).stored()}
+        worker.put("error", f"{plan.key}!{worker.claim.number if worker.claim is not None else 0}", value)
+        worker.put_status(plan.key, "failed")
+        yield from worker.flush()
+        raise
+    value, data, typed = outcome
+    worker.put("outcome", plan.key, {"result": data, **({"typed": True} if typed else {})}, packed="result")
+    worker.put_status(plan.key, "finished")
+    yield from worker.flush()
+    return value
+
+
+def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, Any, bool]]:
+    """Calls the function in the run's first lane; the result is checked against what the journal still holds."""
+    arguments = plan.arguments
+    encoded, typed = (arguments.data, arguments.typed) if arguments is not None else _recorded_call(plan.run)
+    args, kwargs = spec.call(encoded, typed)
+    worker.root.owner = worker.owner_here(spec)
+    token = enter(worker.root)
+    try:
+        with run_open():
+            result = yield Call(lambda: worker.call(spec, args, kwargs))
+    except Stop:
+        worker.raise_stop()
+        raise
+    except Exception:
+        worker.raise_stop()
+        raise
+    except BaseException:
+        if worker.writer is not None:
+            worker.writer.discard()
+        raise
+    finally:
+        leave(token)
+        worker.ended = True
+    worker.raise_stop()
+    left = worker.journal.left()
+    if left:
+        call = left[0].call
+        what = f"the code returned without calling {call[0]} {call[1]!r}, which was recorded"
+        raise worker.diverge("missing_call", left[0], None, None, left[0].lane, what)
+    return spec.returned(result)
+
+
+def _recorded_call(run: Run) -> tuple[Any, bool]:
+    return run.encoded_arguments, bool(run.start.value.get("typed"))
+
+
+def named_run(state: State, run_id: str | None) -> Run:
+    """The run of this id, or the last one that is nobody's child; NotFound if there is none."""
+    run = state.runs.get(run_id) if run_id is not None else state.run
+    if run is None:
+        raise NotFound(
+            f"session {state.session!r} has no run" + (f" {run_id!r}" if run_id is not None else "") + " to replay"
+        )
+    return run

@@ -1,0 +1,340 @@
+"""`@step`: a function whose outcome is recorded once and served ever after.
+
+The wrapper is thin: sync and async differ only in the driver. What happens in between is
+`_perform`, one generator over `agentstream.agents.calls`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from agentstream.agents.calls import Effect, StepCall, backend_here, begin, opening, recording, unknown
+from agentstream.agents.context import current_call, current_lane, inside, is_muted
+from agentstream.agents.stops import Stop
+from agentstream.backends.driving import Call, Sleep, Wait, adrive, drive
+from agentstream.errors import AgentStreamError, NotSerializable
+from agentstream.sessions import codec
+from agentstream.sessions.ids import fresh_id
+
+if TYPE_CHECKING:
+    from agentstream.backends.driving import Steps
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EFFECTS = ("repeat", "once", "pure")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between the attempts of a step with `retries`: doubling, with jitter."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """What `@step(...)` said of a function."""
+
+    function: Callable[..., Any]
+    name: str
+    kind: str
+    key: Callable[..., Any] | None
+    effect: Effect
+    retries: int
+    timeout: float | None
+    is_async: bool
+    signature: inspect.Signature = field(repr=False)
+
+
+class _Raise:
+    """An exception as a generator's value, so that it is raised by the wrapper and not through the generator."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+@overload
+def step(function: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    key: Callable[..., Any] | None = None,
+    effect: Effect = "repeat",
+    retries: int = 0,
+    timeout: float | None = None,
+    kind: str = "function",
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def step(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    key: Callable[..., Any] | None = None,
+    effect: Effect = "repeat",
+    retries: int = 0,
+    timeout: float | None = None,
+    kind: str = "function",
+) -> Any:
+    """Makes a function a step: in a run its outcome is recorded, and served on resume and replay.
+
+    - `name`: what the step is matched by, the function's own name by default.
+    - `key`: `key(*args, **kwargs)` gives what is fingerprinted and recorded in place of the arguments.
+    - `effect`: "repeat" (default) runs again if a crash hid its outcome; "once" never does, it is
+      `OutcomeUnknown` until `session.resolve`; "pure" has no effect outside and is never waited for.
+    - `retries`: further attempts after an exception; `timeout`: seconds for one attempt (a sync
+      function goes on in its thread after that, only nobody waits).
+    - `kind`: how it is shown: function, tool, model, human, clock, …
+
+    The arguments and the result have a JSON form or `NotSerializable` is raised. What the function
+    returns is what the record says: tuples are lists, and a model or dataclass is rebuilt from the
+    return annotation (without one it is plain data). Outside a run the function is called as it is;
+    inside another step it is part of that step. A sync step in an async agent waits in place.
+    """
+    _check_options(effect, retries, timeout, key, name)
+    if function is None:
+        return functools.partial(step, name=name, key=key, effect=effect, retries=retries, timeout=timeout, kind=kind)
+    if not callable(function):
+        raise TypeError(f"@step is for functions, not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{plain_name(function)} is a generator; a step returns one value. Collect what it yields in a step")
+    spec = StepSpec(
+        function,
+        name or plain_name(function),
+        kind,
+        key,
+        effect,
+        retries,
+        timeout,
+        inspect.iscoroutinefunction(function),
+        inspect.signature(function),
+    )
+    return _async_step(spec) if spec.is_async else _sync_step(spec)
+
+
+def _check_options(effect: Any, retries: Any, timeout: Any, key: Any, name: Any) -> None:
+    if effect not in EFFECTS:
+        raise ValueError(f"effect= is one of {', '.join(EFFECTS)}, not {effect!r}")
+    if not isinstance(retries, int) or retries < 0:
+        raise ValueError(f"retries= is a number of further attempts, not {retries!r}")
+    if retries and effect == "once":
+        raise ValueError('a step with effect="once" is never tried again by itself: retries= must be 0')
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout= is a number of seconds above 0, not {timeout!r}")
+    if key is not None and not callable(key):
+        raise TypeError("key= is a function of the step's arguments")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ValueError(f"name= is a text that is not empty, not {name!r}")
+
+
+def plain_name(function: Callable[..., Any]) -> str:
+    """A function's name without the functions it was defined in, so that moving it does not rename it."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return str(name).rpartition("<locals>.")[2]
+
+
+def _sync_step(spec: StepSpec) -> Callable[..., Any]:
+    @functools.wraps(spec.function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _is_plain(spec):
+            return spec.function(*args, **kwargs)
+        return _returned(drive(_perform(spec, args, kwargs, in_loop=False), backend_here()))
+
+    wrapper.__agentstream_step__ = spec  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _async_step(spec: StepSpec) -> Callable[..., Any]:
+    @functools.wraps(spec.function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _is_plain(spec):
+            return await spec.function(*args, **kwargs)
+        return _returned(await adrive(_perform(spec, args, kwargs, in_loop=True), backend_here()))
+
+    @functools.wraps(spec.function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        lane = None if is_muted() else current_lane()
+        if lane is not None and lane.worker.sync:
+            raise TypeError(
+                f"{spec.name} is an async step, and the agent that calls it is a plain function; "
+                "make the agent async and run it with AsyncClient, or the step sync"
+            )
+        return wrapper(*args, **kwargs)
+
+    checked.__agentstream_step__ = spec  # type: ignore[attr-defined]
+    _mark_coroutine_function(checked)
+    return checked
+
+
+def _mark_coroutine_function(function: Any) -> None:
+    """So that frameworks which ask `iscoroutinefunction` see what it is."""
+    mark = getattr(inspect, "markcoroutinefunction", None)
+    if mark is not None:
+        mark(function)
+    else:
+        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # Python < 3.12
+
+
+def _returned(value: Any) -> Any:
+    if isinstance(value, _Raise):
+        try:
+            raise value.error
+        finally:
+            del value
+    return value
+
+
+def _is_plain(spec: StepSpec) -> bool:
+    if recording():
+        return False
+    if is_muted() and spec.effect == "once" and current_lane() is not None:
+        raise AgentStreamError(
+            f'step {spec.name!r} has effect="once" and is called inside another step, where it would not be recorded; '
+            "call it from the agent itself"
+        )
+    return True
+
+
+def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool) -> Steps[Any]:
+    """One call of a step: served, or made and recorded."""
+    bound = spec.signature.bind(*args, **kwargs)
+    told = spec.key(*args, **kwargs) if spec.key is not None else dict(bound.arguments)
+    call = yield from opening(spec.kind, spec.name, told, effect=spec.effect, in_loop=in_loop)
+    if call.served is not None:
+        return (yield from _serve(spec, call))
+    attempts_left = spec.retries
+    pause = FIRST_PAUSE
+    while True:
+        outcome = yield from _attempt(spec, call, args, kwargs)
+        if not isinstance(outcome, _Raise) or not attempts_left or not isinstance(outcome.error, Exception):
+            return outcome
+        attempts_left -= 1
+        yield Sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(pause * 2, LONGEST_PAUSE)
+        call = StepCall(call.worker, call.lane, call.id, call.call, call.effect, call.data, entry=call.entry)
+        call.worker.check()
+        yield from begin(call)
+
+
+def _serve(spec: StepSpec, call: StepCall) -> Steps[Any]:
+    served = call.served
+    assert served is not None
+    if served.cancelled:
+        if not spec.is_async:
+            return _Raise(asyncio.CancelledError())
+        yield Wait(Future())  # until the code cancels it again, as it did
+    if served.error is not None:
+        return _Raise(served.error.exception())
+    return _typed(spec, served.result, served.typed)
+
+
+def _typed(spec: StepSpec, value: Any, typed: bool) -> Any:
+    return codec.rebuild(value, codec.annotation_of_return(spec.function)) if typed else value
+
+
+def _attempt(spec: StepSpec, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps[Any]:
+    try:
+        with inside(call):
+            result = yield Call(_thunk(spec, args, kwargs))
+    except Stop:
+        call.abandon()
+        raise
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    except Exception as error:
+        if spec.effect == "once" and spec.timeout is not None and isinstance(error, _TimedOut):
+            call.abandon()
+            raise call.worker.stop(unknown(call.worker, call.key, f"was not done after {spec.timeout} s")) from error
+        yield from call.failing(error)
+        return _Raise(error)
+    except BaseException:
+        call.abandon()
+        raise
+    try:
+        encoded = codec.encode(result, where=f"result of {spec.name}")
+        value = _typed(spec, codec.decode(encoded.data), encoded.typed)
+    except NotSerializable as error:
+        yield from call.failing(error)  # the effect has happened: that it has no record must not repeat it
+        return _Raise(error)
+    yield from call.finishing(result)
+    return value
+
+
+class _TimedOut(TimeoutError):
+    """An attempt took longer than the step's `timeout`."""
+
+
+def _thunk(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
+    if spec.timeout is None:
+        return lambda: spec.function(*args, **kwargs)
+    if spec.is_async:
+        return lambda: _within(spec, spec.function(*args, **kwargs))
+    return lambda: _in_thread(spec, args, kwargs)
+
+
+def _late(spec: StepSpec) -> _TimedOut:
+    return _TimedOut(f"step {spec.name!r} was not done after {spec.timeout} s")
+
+
+async def _within(spec: StepSpec, work: Any) -> Any:
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=spec.timeout)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if done:
+        return task.result()
+    task.cancel()
+    raise _late(spec)
+
+
+def _in_thread(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    future: Future[Any] = Future()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            future.set_result(context.run(spec.function, *args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name=f"agentstream-step-{spec.name}", daemon=True).start()
+    try:
+        return future.result(spec.timeout)
+    except BaseException:
+        if future.done():
+            raise
+        raise _late(spec) from None
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentStep:
+    """The step whose body is running, as its code may see it."""
+
+    name: str
+    attempt: int
+    idempotency_key: str
+    key: str | None
+
+
+
+def current_step() -> CurrentStep:
+    """The step whose body is running: `.idempotency_key` (equal across attempts) and `.attempt` (from 1).
+
+    Where a step is called outside a run, the key is a fresh random one. In a run but outside
+    every step it raises AgentStreamError.
+    """
+    call = current_call()
+    if call is not None:
+        return CurrentStep(call.name, call.attempt, call.idempotency_key, call.key)
+    if not is_muted() and current_lane() is not None:
+        raise AgentStreamError("current_step() is for the body of a step; here the agent itself runs")
+    return CurrentStep("", 1, fresh_id(), None)

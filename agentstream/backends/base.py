@@ -1,0 +1,116 @@
+"""What a backend is: something that executes operations, sync and async.
+
+`execute` returns the operation's result or raises a `ProtocolError`, `StoreError` or
+`Unavailable`; `aexecute` is the same for a running event loop; `submit` starts an
+operation and returns at once (the only way to have many in flight from one thread).
+The local operations below are no part of the protocol: listing and watching what a
+backend keeps, and leases, which are hints and never fence (a claim in the log does).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Streams whose path begins with `prefix`, by path, after `after`. Result: a tuple of `Listed`."""
+
+    prefix: str = ""
+    after: str = ""
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One stream: `created` and `updated` are seconds since the epoch, `offset` its tail, `size` its messages (or bytes)."""
+
+    path: str
+    created: float
+    updated: float
+    offset: str
+    size: int
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Waits until a stream below `prefix` changes after `cursor` (None: from now on), or `wait` seconds pass."""
+
+    prefix: str = ""
+    cursor: str | None = None
+    wait: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Paths that changed and the cursor to go on from."""
+
+    paths: tuple[str, ...]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLease:
+    """Holds `token` for `path` until it is released or this process dies. Result: None."""
+
+    path: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropLease:
+    """Lets go of a lease taken by this process; dropping one that is not held does nothing. Result: None."""
+
+    path: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHeld:
+    """Whether a living process (this one included) holds `token` for `path`. Result: bool."""
+
+    path: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a backend promises beyond the protocol.
+
+    `exact_forks`: a fork at any (offset, skip) is made exactly, across appends, without reading it back;
+    `skips`: `Read.skip` is done by the backend (else the caller reads and drops);
+    `lists`: `List` and `Watch` are there.
+    """
+
+    exact_forks: bool = False
+    skips: bool = False
+    lists: bool = False
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Who keeps streams. `name` is how messages call it (a path, a URL, `memory:`)."""
+
+    name: str
+    traits: Traits
+
+    def execute(self, operation: Any) -> Any:
+        """Runs one operation and returns its result."""
+        ...
+
+    async def aexecute(self, operation: Any) -> Any:
+        """Runs one operation without blocking the event loop."""
+        ...
+
+    def submit(self, operation: Any) -> Future[Any]:
+        """Starts one operation; its future is resolved on a thread of the backend's."""
+        ...
+
+    def close(self) -> None:
+        """Releases connections and threads; what was acknowledged is already durable."""
+        ...

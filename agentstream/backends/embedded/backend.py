@@ -1,0 +1,200 @@
+"""`EmbeddedBackend`: a folder on this machine keeps the streams."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agentstream.backends.base import DropLease, LeaseHeld, List, Listed, TakeLease, Traits, Watch, Watched
+from agentstream.backends.driving import Steps, Wait, adrive, drive
+from agentstream.backends.embedded import reading
+from agentstream.backends.embedded.checking import (
+    check_append,
+    check_create,
+    check_list,
+    check_path,
+    check_read,
+    offset_of,
+    position_of,
+)
+from agentstream.backends.embedded.committer import Committer, Touch
+from agentstream.backends.embedded.connections import Connections
+from agentstream.backends.embedded.following import Hub
+from agentstream.backends.embedded.leases import Leases
+from agentstream.protocol.operations import NOW, Append, Batch, Create, Delete, Head, Read
+
+PAGE_BYTES = 1024 * 1024
+INLINE_PAGE_BYTES = 256 * 1024
+"""A page of an async read: read on the event loop, which is cheaper than changing threads and over in a millisecond."""
+
+_LONGEST_WAIT = 3600.0
+_TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError, asyncio.TimeoutError)  # three classes before Python 3.11
+_WRITES = (Create, Append, Delete)
+
+
+class EmbeddedBackend:
+    """Keeps streams in `streams.db` in a folder, or in memory (`path=None`). Executes every operation of `base.py`.
+
+    Safe to share between threads, event loops and processes; a forked child uses the one it
+    inherited. Writes are durable when they return. Raises `ProtocolError`s as the protocol
+    says, `StoreError` where the folder fails, `Unavailable` where another process blocks it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        folder = None if path is None else Path(path)
+        self._connections = Connections(folder)
+        self.name = self._connections.name
+        self.traits = Traits(exact_forks=True, skips=True, lists=True)
+        self._hub = Hub(self._connections)
+        self._committer = Committer(self._connections, self._hub.committed)
+        self._leases = Leases(folder and folder / "leases", self.name)
+        self._connections.in_child += [self._hub.after_fork, self._committer.after_fork, self._leases.after_fork]
+
+    def execute(self, operation: Any) -> Any:
+        """Runs `operation` in this thread; a `Read` or `Watch` that waits blocks it."""
+        if isinstance(operation, _WRITES):
+            _check(operation)
+            return self._committer.execute(operation)
+        if isinstance(operation, (Read, Watch)):
+            return drive(self._steps(operation, PAGE_BYTES), self)
+        return self._now(operation)
+
+    async def aexecute(self, operation: Any) -> Any:
+        """Runs `operation` for the running event loop."""
+        if isinstance(operation, _WRITES):
+            _check(operation)
+            return await self._committer.asubmit(operation, asyncio.get_running_loop())
+        if isinstance(operation, (Read, Watch)):
+            return await adrive(self._steps(operation, INLINE_PAGE_BYTES), self)
+        return self._now(operation)
+
+    def submit(self, operation: Any) -> Future[Any]:
+        """Starts `operation`. A write cannot be cancelled any more; what waits has a thread of its own."""
+        future: Future[Any] = Future()
+        if isinstance(operation, _WRITES):
+            try:
+                _check(operation)
+            except Exception as error:
+                future.set_exception(error)
+                return future
+            return self._committer.submit(operation)
+        if getattr(operation, "wait", None):
+            threading.Thread(target=self._fulfil, args=(operation, future), daemon=True).start()
+        else:
+            self._fulfil(operation, future)
+        return future
+
+    def close(self) -> None:
+        """Commits what was submitted, lets go of leases, wakes who waits (they get a `StoreError`). Idempotent."""
+        if self._connections.closed:
+            return
+        self._committer.close()
+        self._connections.close()
+        self._hub.close()
+        self._leases.close()
+
+    def _fulfil(self, operation: Any, future: Future[Any]) -> None:
+        try:
+            result = self.execute(operation)
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def _now(self, operation: Any) -> Any:
+        """What is answered at once."""
+        if isinstance(operation, Head):
+            check_path(operation.path)
+            with self._connections.reading() as connection:
+                return reading.head(connection, operation.path, time.time()).info()
+        if isinstance(operation, List):
+            check_list(operation)
+            return self._list(operation)
+        if isinstance(operation, (TakeLease, DropLease, LeaseHeld)):
+            return self._lease(operation)
+        raise TypeError(f"{operation!r} is no operation")
+
+    def _list(self, operation: List) -> tuple[Listed, ...]:
+        with self._connections.reading() as connection:
+            return reading.listed(connection, operation, time.time())
+
+    def _lease(self, operation: TakeLease | DropLease | LeaseHeld) -> bool | None:
+        self._connections.refuse_closed()
+        if isinstance(operation, TakeLease):
+            return self._leases.take(operation.path, operation.token)
+        if isinstance(operation, DropLease):
+            return self._leases.drop(operation.path, operation.token)
+        return self._leases.held(operation.path, operation.token)
+
+    def _steps(self, operation: Read | Watch, page_bytes: int) -> Steps[Any]:
+        if isinstance(operation, Watch):
+            return self._watch(operation)
+        check_read(operation)
+        return self._read(operation, page_bytes)
+
+    def _read(self, operation: Read, page_bytes: int) -> Steps[Batch]:
+        batch = self._page(operation, page_bytes)
+        if operation.wait is None:
+            return batch
+        deadline = time.monotonic() + operation.wait
+        rest = replace(operation, offset=batch.offset, skip=0)
+        while not batch.messages and not batch.closed:
+            entry = self._hub.register(operation.path, int(batch.offset))
+            try:
+                batch = self._page(rest, page_bytes)  # what came before the entry was there wakes nobody
+                left = deadline - time.monotonic()
+                if batch.messages or batch.closed or left <= 0:
+                    break
+                yield Wait(entry.future, min(left, _LONGEST_WAIT))
+            except _TIMEOUTS:
+                pass
+            finally:
+                self._hub.leave(entry)
+        return batch
+
+    def _page(self, operation: Read, page_bytes: int) -> Batch:
+        now = time.time()
+        with self._connections.reading() as connection:
+            page = reading.read(connection, self.name, operation, page_bytes, now)
+        if operation.offset != NOW and page.stream.worn(now):
+            self._committer.submit(Touch(operation.path))
+        return page.batch()
+
+    def _watch(self, operation: Watch) -> Steps[Watched]:
+        deadline = time.monotonic() + operation.wait
+        with self._connections.reading() as connection:
+            newest = reading.last_id(connection)
+        seen = newest if operation.cursor is None else position_of(operation.cursor, newest)
+        while True:
+            entry = self._hub.register(None, 0)
+            try:
+                with self._connections.reading() as connection:
+                    newest = reading.last_id(connection)
+                    changes = reading.changed(connection, seen)
+                paths = tuple(sorted(path for path in changes if path.startswith(operation.prefix)))
+                left = deadline - time.monotonic()
+                if paths or left <= 0:
+                    return Watched(paths, offset_of(newest))
+                seen = newest
+                yield Wait(entry.future, min(left, _LONGEST_WAIT))
+            except _TIMEOUTS:
+                pass
+            finally:
+                self._hub.leave(entry)
+
+
+def _check(operation: Create | Append | Delete) -> None:
+    if isinstance(operation, Append):
+        check_append(operation)
+    elif isinstance(operation, Create):
+        check_create(operation)
+    else:
+        check_path(operation.path)
+

@@ -1,0 +1,144 @@
+"""Waiting at the tail: woken by this process at once, by others within milliseconds.
+
+Who waits registers an entry with the position it has seen. A commit of this process wakes
+the entries of the streams it changed. For commits of other processes one thread, alive only
+while somebody waits, looks every few milliseconds whether `PRAGMA data_version` moved and
+then asks for the frames since.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from concurrent.futures import Future
+
+from agentstream.backends.embedded.connections import Connections
+from agentstream.backends.embedded.reading import changed, last_id
+from agentstream.errors import StoreError
+
+POLL_SECONDS = 0.004
+
+
+class Entry:
+    """One waiter: `future` is resolved when its stream grows beyond `position` (or, without a path, at any change)."""
+
+    __slots__ = ("future", "path", "position")
+
+    def __init__(self, path: str | None, position: int) -> None:
+        self.path = path
+        self.position = position
+        self.future: Future[None] = Future()
+
+
+class Hub:
+    """Who waits for what in this process."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Begins anew in a forked child: the waiters were the parent's."""
+        self._lock = threading.Lock()
+        self._entries: dict[str | None, set[Entry]] = {}
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._seen = 0
+
+    def register(self, path: str | None, position: int) -> Entry:
+        """An entry for what comes after `position`. Look once more after this: changes before it wake nobody."""
+        entry = Entry(path, position)
+        with self._lock:
+            self._entries.setdefault(path, set()).add(entry)
+            if self._thread is None and self._connections.folder is not None:
+                with self._connections.reading() as connection:
+                    self._seen = last_id(connection)
+                self._stop = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._watch, args=(self._stop,), name="agentstream-watch", daemon=True
+                )
+                self._thread.start()
+        return entry
+
+    def leave(self, entry: Entry) -> None:
+        """Forgets an entry that is not waited for any more."""
+        with self._lock:
+            entries = self._entries.get(entry.path)
+            if entries is not None:
+                entries.discard(entry)
+                if not entries:
+                    del self._entries[entry.path]
+
+    def committed(self, changes: dict[str, int], first: int, following: int) -> None:
+        """This process changed streams, with the frames `first` up to `following`."""
+        if not self._entries:
+            return
+        with self._lock:
+            if self._seen == first - 1:
+                self._seen = following - 1
+            woken = self._take(changes)
+        _wake(woken)
+
+    def close(self) -> None:
+        """Wakes everybody; they find the store closed."""
+        with self._lock:
+            woken = [entry for entries in self._entries.values() for entry in entries]
+            self._entries.clear()
+            thread = self._thread
+            self._stop.set()
+        _wake(woken)
+        if thread is not None:
+            thread.join()
+
+    def _take(self, changes: dict[str, int]) -> list[Entry]:
+        woken: list[Entry] = list(self._entries.pop(None, ()))
+        for path, tail in changes.items():
+            entries = self._entries.get(path)
+            if entries is None:
+                continue
+            reached = [entry for entry in entries if tail > entry.position]
+            woken += reached
+            entries.difference_update(reached)
+            if not entries:
+                del self._entries[path]
+        return woken
+
+    def _watch(self, stop: threading.Event) -> None:
+        seen_version: tuple[sqlite3.Connection, int] | None = None
+        idle = 0
+        while not stop.wait(POLL_SECONDS):
+            with self._lock:
+                idle = 0 if self._entries else idle + 1
+                if idle > 500:
+                    self._thread = None
+                    return
+                seen = self._seen
+            try:
+                with self._connections.watching() as connection:
+                    version = (connection, connection.execute("PRAGMA data_version").fetchone()[0])
+                    if version == seen_version:
+                        continue
+                    latest = last_id(connection)
+                    found = changed(connection, seen)
+                seen_version = version
+            except (StoreError, sqlite3.Error) as error:
+                self._fail(error)
+                return
+            with self._lock:
+                self._seen = max(self._seen, latest)
+                woken = self._take(found) if found else []
+            _wake(woken)
+
+    def _fail(self, error: Exception) -> None:
+        """Hands the watcher's failure to everybody who waits; the next one to wait starts a new watcher."""
+        with self._lock:
+            woken = [entry for entries in self._entries.values() for entry in entries]
+            self._entries.clear()
+            self._thread = None
+        _wake(woken)
+
+
+def _wake(entries: list[Entry]) -> None:
+    for entry in entries:
+        entry.future.set_result(None)
+

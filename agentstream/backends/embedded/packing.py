@@ -1,0 +1,80 @@
+"""Full pages: a frame that does not fit what is left of a page is cut into two rows.
+
+SQLite puts a row whole on a page, so rows of 1.4 KB would fill two thirds of each. Rows are
+only ever added at the end of `frames`, hence the room left on the last page can be
+reckoned. A wrong reckoning (after a delete) wastes room and does nothing else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from itertools import pairwise
+from zlib import crc32
+
+from agentstream.backends.embedded.schema import PAGE
+
+Row = tuple[int, int, int, "int | None", "int | None", "int | None", bytes]
+
+_ROOM = PAGE - 8
+_OVERHEAD = 36
+"""At most this much goes with a body: cell pointer, sizes, id, header, and the other columns."""
+
+_SMALLEST = 128
+"""No part is cut smaller: it would cost more in overhead than it fills."""
+
+
+def checksum(stream: int, start: int, count: int, body: bytes) -> int:
+    """The `crc` column: stands for the place as well as for the bytes."""
+    return crc32(body, (stream * 2654435761 + start * 40503 + count) & 0xFFFFFFFF) - 0x80000000
+
+
+class Packer:
+    """Gives frames their ids and rows; knows the next id and how full the last page is."""
+
+    def __init__(self, next_id: int = 1, used: int = 0) -> None:
+        self.next_id = next_id
+        self._used = used
+
+    def rows(self, stream: int, start: int, count: int, at: int, body: bytes) -> list[Row]:
+        """The rows of one frame."""
+        crc = checksum(stream, start, count, body)
+        size = len(body) + _OVERHEAD
+        room = _ROOM - self._used
+        first = self.next_id
+        if size <= room:
+            self._used += size
+            self.next_id = first + 1
+            return [(first, stream, start, count, at, crc, body)]
+        cut = min(room - _OVERHEAD, len(body) - _SMALLEST)
+        if cut < _SMALLEST:
+            self._used = _on_page(size)
+            self.next_id = first + 1
+            return [(first, stream, start, count, at, crc, body)]
+        self._used = _on_page(size - cut)
+        self.next_id = first + 2
+        return [
+            (first, stream, start, None, None, None, body[:cut]),
+            (first + 1, stream, start, count, at, crc, body[cut:]),
+        ]
+
+
+def resume(connection: sqlite3.Connection) -> Packer:
+    """A packer that goes on where the stored frames end: the second row of a cut frame began its page."""
+    rows = connection.execute("SELECT id, count, length(body) FROM frames ORDER BY id DESC LIMIT 64").fetchall()
+    if not rows:
+        return Packer()
+    used = 0
+    for (_, _, length), (_, count_before, _) in pairwise(rows):
+        used += _on_page(length + _OVERHEAD)
+        if count_before is None:
+            break
+    return Packer(rows[0][0] + 1, min(used, _ROOM))
+
+
+def _on_page(size: int) -> int:
+    """How much of a row of this size stays on its page; the rest overflows to pages of its own (SQLite §1.6)."""
+    if size <= PAGE - 35:
+        return size
+    least = (PAGE - 12) * 32 // 255 - 23
+    local = least + (size - least) % (PAGE - 4)
+    return local if local <= PAGE - 35 else least

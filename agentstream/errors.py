@@ -1,0 +1,109 @@
+"""Every error agentstream raises, in one hierarchy.
+
+A message says what happened, where (session, position), and what to do. Errors of
+the wire (a 404, a stale epoch) live in `agentstream.protocol.errors` and reach users
+only as one of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class AgentStreamError(Exception):
+    """The root: catch this to catch everything this library raises on purpose."""
+
+
+class StoreError(AgentStreamError):
+    """The place that keeps streams failed: disk full, damaged file, no permission, a newer format."""
+
+
+class Unavailable(StoreError):
+    """The store could not be reached or did not answer; nothing is known to be lost. Try again."""
+
+
+class NotFound(AgentStreamError):
+    """No such session, run, step or position."""
+
+
+class SessionExists(AgentStreamError):
+    """A session of this id is already there (fork and import never overwrite one)."""
+
+
+class SessionBusy(AgentStreamError):
+    """Another live worker holds the session's lease; `with_options(take_over=True)` fences it off."""
+
+
+class RunPending(AgentStreamError):
+    """An open run of another agent or other arguments is in the way.
+
+    `run` is its id, `agent` its name, `arguments` the recorded call. Go on with
+    `session.resume(fn)`, or end it with `session.cancel()`.
+    """
+
+    def __init__(self, message: str, *, run: str, agent: str, arguments: Any) -> None:
+        super().__init__(message)
+        self.run = run
+        self.agent = agent
+        self.arguments = arguments
+
+
+class RunWaiting(AgentStreamError):
+    """The run waits for a person; `questions` are the open ones."""
+
+    def __init__(self, message: str, *, questions: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.questions = tuple(questions)
+
+
+class RunExhausted(AgentStreamError):
+    """The run was begun too often without getting a single step further; cancel it or raise `max_attempts`."""
+
+
+class RunCancelled(AgentStreamError):
+    """The run with this `run_id` was cancelled."""
+
+
+class Fenced(AgentStreamError):
+    """Another worker took the session over; what this one did since is not part of it."""
+
+
+class Diverged(AgentStreamError):
+    """Code and journal disagree; `divergence` says where and how. Nothing was run for the differing call."""
+
+    def __init__(self, message: str, *, divergence: Any = None) -> None:
+        super().__init__(message)
+        self.divergence = divergence
+
+
+class OutcomeUnknown(AgentStreamError):
+    """An `effect="once"` step was begun and never answered; `step` is its key. `session.resolve(step, …)` says what came of it."""
+
+    def __init__(self, message: str, *, step: str) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class NotSerializable(AgentStreamError, TypeError):
+    """A value has no JSON form; the message names its path. Pass another value or give the step a `key=`."""
+
+
+class ReplayOffline(AgentStreamError):
+    """Replay reached a call that is not in the record; offline replay never makes one."""
+
+
+class ReplayedError(AgentStreamError):
+    """A recorded error, raised again. `name`, `text` and `fields` are what was recorded of the original."""
+
+    name: str = ""
+    text: str = ""
+    fields: dict[str, Any]
+
+    def __init__(self, text: str = "", *, name: str = "", fields: dict[str, Any] | None = None) -> None:
+        super().__init__(f"{name}: {text}" if name else text)
+        self.name = name
+        self.text = text
+        self.fields = fields or {}

@@ -1,0 +1,131 @@
+"""The Durable Streams Protocol as values: one frozen operation each, with one result type.
+
+A backend executes them; nothing here does I/O. Section numbers are of PROTOCOL.md
+(draft 1.0). Offsets are opaque: `START` reads from the beginning, `NOW` from the tail,
+any other was minted by the stream's keeper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+START = "-1"
+NOW = "now"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """An idempotent producer's place (§5.2.1): `seq` counts appends, a higher `epoch` fences lower ones."""
+
+    id: str
+    epoch: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForkPoint:
+    """Where a fork leaves its source (§4.2): `skip` messages (JSON) or bytes past `offset`."""
+
+    source: str
+    offset: str = START
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """PUT (§5.1). `body` is messages for a JSON stream, blocks of bytes otherwise.
+
+    On a path that is already there with the same configuration the body is not appended.
+    """
+
+    path: str
+    body: tuple[bytes, ...] = ()
+    content_type: str = JSON
+    closed: bool = False
+    ttl: int | None = None
+    expires_at: str | None = None
+    fork: ForkPoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """`new` tells 201 from 200; `offset` is the stream's tail."""
+
+    new: bool
+    offset: str
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """POST (§5.2): every message of `body`, in order, all or nothing. `close` ends the stream for ever (§4.1)."""
+
+    path: str
+    body: tuple[bytes, ...] = ()
+    content_type: str = JSON
+    producer: Producer | None = None
+    seq: str | None = None
+    close: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """`duplicate`: the producer's request was applied before; then `offset` is unknown (None)."""
+
+    offset: str | None
+    duplicate: bool = False
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """GET (§5.5, §5.6): what lies `skip` messages past `offset`, one page of at most `limit` messages.
+
+    With `wait` (seconds) a read at the tail waits for data, closure, or the time to pass.
+    """
+
+    path: str
+    offset: str = START
+    skip: int = 0
+    limit: int | None = None
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A page: `offset` is where reading goes on after its last message. Only `closed` means the end."""
+
+    messages: tuple[bytes, ...]
+    offset: str
+    up_to_date: bool
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """HEAD (§5.4): metadata; never extends a stream's TTL."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """`offset` is the tail."""
+
+    content_type: str
+    offset: str
+    closed: bool = False
+    ttl: int | None = None
+    expires_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """DELETE (§5.3): soft while forks of the stream live. The result is None."""
+
+    path: str
+
+
+Operation = Create | Append | Read | Head | Delete
+Result = Created | Appended | Batch | StreamInfo | None

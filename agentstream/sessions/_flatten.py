@@ -1,0 +1,111 @@
+"""What a class instance holds, as plain values: the part of the codec that knows dataclasses, pydantic and their like.
+
+A field's name is the one validation reads (its validation alias), because the point of a flattened value is to be
+built again. Every field is written, defaults too: a fingerprint that left them out would not see a changed default.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from pydantic import AliasChoices, BaseModel, PlainSerializer, RootModel, WrapSerializer
+from pydantic.fields import FieldInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """The plain value inside another. `typed`: its class was lost; `unordered`: it is a set."""
+
+    value: Any
+    typed: bool = False
+    unordered: bool = False
+
+
+def flatten(value: Any) -> Flat | None:
+    """One level of `value` as a plain value whose parts may need flattening in turn; None if it is of no known kind."""
+    if isinstance(value, Enum):
+        return Flat(value.value, typed=True)
+    if isinstance(value, BaseModel):
+        return Flat(_of_model(value), typed=True)
+    if is_dataclass(value) and not isinstance(value, type):
+        return Flat({field.name: getattr(value, field.name) for field in fields(value)}, typed=True)
+    if isinstance(value, msgspec.Struct):
+        return Flat(_of_struct(value), typed=True)
+    if isinstance(value, tuple):  # a NamedTuple too: a list can be unpacked as it was, a dict cannot
+        return Flat(list(value), typed=hasattr(value, "_fields"))
+    return _of_builtin(value)
+
+
+def _of_builtin(value: Any) -> Flat | None:
+    """Sets, and subclasses of what JSON has, as their base: whatever they override is not asked."""
+    if isinstance(value, (set, frozenset)):
+        return Flat(value, unordered=True)
+    if isinstance(value, str):
+        return Flat(str.__str__(value))
+    if isinstance(value, int):
+        return Flat(int.__index__(value))
+    if isinstance(value, float):
+        return Flat(float.__float__(value))
+    if isinstance(value, (dict, MappingProxyType)):
+        return Flat(dict(value))
+    if isinstance(value, (list, deque)):
+        return Flat(list(value))
+    return None
+
+
+def _of_struct(value: msgspec.Struct) -> Any:
+    """A struct as msgspec itself lays it out: renamed fields, its tag, a list where it is array-like."""
+    config = value.__struct_config__
+    parts = [getattr(value, name) for name in value.__struct_fields__]
+    if config.array_like:
+        return parts if config.tag is None else [config.tag, *parts]
+    made = {} if config.tag is None or config.tag_field is None else {config.tag_field: config.tag}
+    return made | dict(zip(value.__struct_encode_fields__, parts, strict=True))
+
+
+def _of_model(value: BaseModel) -> Any:
+    kind = type(value)
+    if _has_serializers(kind):  # the class says how it is written: believe it
+        return value.model_dump(mode="python", by_alias=not _reads_names(kind), round_trip=True, warnings=False)
+    if isinstance(value, RootModel):
+        return value.root
+    held = value.__dict__
+    made = {key: held[name] for name, key in _keys(kind) if name in held}
+    return made | (value.__pydantic_extra__ or {})
+
+
+@lru_cache(maxsize=1024)
+def _has_serializers(kind: type[BaseModel]) -> bool:
+    declared = kind.__pydantic_decorators__
+    return bool(declared.field_serializers or declared.model_serializers) or any(
+        isinstance(mark, (PlainSerializer, WrapSerializer))
+        for field in kind.model_fields.values()
+        for mark in field.metadata
+    )
+
+
+@lru_cache(maxsize=1024)
+def _keys(kind: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """Each field that is written, with the key under which validation looks for it."""
+    by_name = _reads_names(kind)
+    return tuple(
+        (name, name if by_name else _alias(name, field))
+        for name, field in kind.model_fields.items()
+        if not field.exclude
+    )
+
+
+def _reads_names(kind: type[BaseModel]) -> bool:
+    return bool(kind.model_config.get("populate_by_name") or kind.model_config.get("validate_by_name"))
+
+
+def _alias(name: str, field: FieldInfo) -> str:
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return next((choice for choice in choices if isinstance(choice, str)), name)

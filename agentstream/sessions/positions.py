@@ -1,0 +1,42 @@
+"""A position: a cut between two events of one session."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+_FORM = re.compile(r"(?P<session>[^@]+)@(?P<index>\d+):(?P<incarnation>[\w-]*):(?P<offset>[^:]*)\+(?P<skip>\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A cut between two events: what is before it is kept (`at=`), what is after it is read (`start=`).
+
+    `index` counts the events before the cut. `offset` is a token minted by the stream's
+    keeper and `skip` the messages past it; an empty offset means that only the index is
+    known. `str()` gives a form that `Position.parse` reads back.
+    """
+
+    session: str
+    incarnation: str
+    index: int
+    offset: str = ""
+    skip: int = 0
+
+    def __str__(self) -> str:
+        return f"{quote(self.session, safe='/')}@{self.index}:{self.incarnation}:{quote(self.offset, safe='')}+{self.skip}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """The position that `str()` wrote as `text`; ValueError for anything else."""
+        found = _FORM.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is not a position: expected SESSION@INDEX:INCARNATION:OFFSET+SKIP, as str() gives it")
+        return cls(
+            session=unquote(found["session"]),
+            incarnation=found["incarnation"],
+            index=int(found["index"]),
+            offset=unquote(found["offset"]),
+            skip=int(found["skip"]),
+        )

@@ -1,0 +1,86 @@
+"""What a person settles in a session: unknown outcomes, a rewind, an end, a deletion.
+
+Each wins a claim first, as a run does, so that it never cuts into a living worker's work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from agentstream.protocol.errors import StreamGone, StreamNotFound
+from agentstream.protocol.operations import Delete
+from agentstream.sessions.claims import holder_alive, under_claim
+from agentstream.sessions.forking import At, find_step, index_in, outcome_value
+from agentstream.sessions.ids import fresh_id
+from agentstream.sessions.log import locate, missing
+from agentstream.sessions.state import State, Step, fold
+
+if TYPE_CHECKING:
+    from agentstream.backends.driving import Steps
+    from agentstream.sessions.core import Core
+
+
+def unknown_steps(state: State) -> list[Step]:
+    """Steps with effect="once" of open runs that were begun and have no outcome."""
+    openly = {run.key for run in state.runs.values() if run.open}
+    return [step for step in state.steps if step.effect == "once" and step.outcome is None and step.run in openly]
+
+
+def unresolved(core: Core, session: str) -> Steps[list[Step]]:
+    """The steps of which nobody knows what came; none while a living worker may still say it."""
+    log = yield from core.require(session)
+    state = fold(log)
+    return [] if (yield from holder_alive(log, state)) else unknown_steps(state)
+
+
+def resolve(core: Core, session: str, named: Any, outcome: dict[str, Any], *, take_over: bool) -> Steps[None]:
+    """Gives an unknown step its outcome. Raises NotFound for no such step, ValueError for one that has its outcome."""
+
+    def build(state: State) -> list[dict[str, Any]]:
+        step = find_step(state, named)
+        if step.outcome is not None:
+            raise ValueError(f"step {step.key} of session {session!r} has its outcome ({step.status}); nothing is to be resolved")
+        return [{"kind": "outcome", "key": step.key, "value": {**outcome, "resolved": True}}]
+
+    yield from under_claim(core, session, build, take_over=take_over)
+
+
+def resolution(step: Any, result: Any, error: Any) -> dict[str, Any]:
+    """The outcome that `resolve(step, result)` or `resolve(step, error=…)` gives."""
+    if error is None:
+        return outcome_value(result, str(step))
+    return outcome_value(error if isinstance(error, Exception) else RuntimeError(str(error)), str(step))
+
+
+def rewind(core: Core, session: str, at: At, *, take_over: bool) -> Steps[None]:
+    """Takes the events from `at` on out of every fold; they stay readable, marked rewound."""
+    log = yield from core.require(session)
+    index = index_in(log, at)
+
+    def build(state: State) -> list[dict[str, Any]]:
+        return [{"kind": "rewind", "key": fresh_id(), "value": {"to": index}}]
+
+    yield from under_claim(core, session, build, take_over=take_over)
+
+
+def seal(core: Core, session: str, *, take_over: bool) -> Steps[None]:
+    """Ends the session for ever: nothing can be appended any more, and followers come to their end."""
+    log = yield from core.require(session)
+    if not log.closed:
+        yield from under_claim(core, session, lambda state: [], take_over=take_over, close=True)
+        core.forget(session)
+
+
+def delete(core: Core, session: str) -> Steps[None]:
+    """Deletes the session. Forks of it stay readable; its id can be used again."""
+    found = yield from locate(session)
+    if found is None:
+        raise missing(session)
+    try:
+        yield Delete(found[0])
+    except (StreamNotFound, StreamGone):
+        raise missing(session) from None
+    finally:
+        core.forget(session)
+
+

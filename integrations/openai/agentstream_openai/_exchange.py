@@ -1,0 +1,133 @@
+"""One HTTP exchange as a step: asked before, served or sent, recorded before it is handed on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from openai import OpenAIError
+
+from agentstream import AgentStreamError, adapters
+from agentstream_openai._body import Recorded, safe_headers
+from agentstream_openai._decode import Watch
+from agentstream_openai._driving import adrive, drive
+from agentstream_openai._ports import AsyncPorts, SyncPorts
+from agentstream_openai._request import describe, is_retry
+from agentstream_openai._stream import Played, Tee
+
+if TYPE_CHECKING:
+    from agentstream_openai._driving import Steps
+    from agentstream_openai._ports import Library
+
+
+class NotRecorded(AgentStreamError, OpenAIError):
+    """An error of agentstream in a call. It is the SDK's too, since that hands on only its own without a retry."""
+
+
+class RecordingTransport:
+    """Stands in the place of an HTTP client's transport and hands on what that gives, as steps of the run."""
+
+    def __init__(self, inner: Any, library: Library, *, is_async: bool) -> None:
+        self.inner = inner
+        self._library = library
+        self._ports: Any = AsyncPorts(inner) if is_async else SyncPorts(inner)
+
+    def handle_request(self, request: Any) -> Any:
+        return drive(self._exchange(request))
+
+    async def handle_async_request(self, request: Any) -> Any:
+        return await adrive(self._exchange(request))
+
+    def __enter__(self) -> RecordingTransport:
+        self.inner.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.inner.__exit__(*error)
+
+    async def __aenter__(self) -> RecordingTransport:
+        await self.inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.inner.__aexit__(*error)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+    def _exchange(self, request: Any) -> Steps[Any]:
+        try:
+            if not adapters.recording():
+                return (yield lambda: self._ports.send(request))
+            call = yield from self._open(request)
+        except AgentStreamError as error:
+            raise NotRecorded(str(error)) from error
+        if call.served is not None:
+            if call.served.cancelled:
+                yield self._ports.cancelled
+            return self._serve(call, call.served)
+        response = yield from self._send(call, request)
+        return (yield from self._record(call, request, response))
+
+    def _open(self, request: Any) -> Steps[adapters.StepCall]:
+        content = yield lambda: self._ports.read(request)
+        url = request.url
+        asked = describe(request.method, url.path, url.query.decode(), request.headers.get("content-type", ""), content)
+        retry = is_retry(request.headers.get("x-stainless-retry-count"))
+        return (
+            yield lambda: self._ports.open(
+                asked.kind, asked.name, asked.input, fingerprint=asked.fingerprint, retry=retry
+            )
+        )
+
+    def _send(self, call: adapters.StepCall, request: Any) -> Steps[Any]:
+        try:
+            return (yield lambda: self._ports.send(request))
+        except Exception as error:
+            failure = error  # a name of its own: `error` is gone when the function below is called
+            yield lambda: self._ports.fail(call, failure)
+            raise
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        except BaseException:
+            call.abandon()
+            raise
+
+    def _record(self, call: adapters.StepCall, request: Any, response: Any) -> Steps[Any]:
+        """The response with its body recorded while it passes; one that says an error is read at once, as it is small
+        and the SDK may throw it away unread."""
+        watch = Watch(request.url.path, response.headers.get("content-type", ""))
+        recorded = Recorded(response.status_code, safe_headers(response.headers))
+        body: Any = Tee(call, response, recorded, watch, self._ports)
+        if response.status_code >= 400:
+            while (yield from body.next_chunk()) is not None:
+                pass
+            yield lambda: self._ports.close(response)
+            body = Played(call, recorded, None)
+        headers = [*recorded.headers.items()]
+        # a cookie is a matter between this client and its server: handed on, never stored
+        headers += [("set-cookie", cookie) for cookie in response.headers.get_list("set-cookie")]
+        return self._response(recorded.status, headers, body, response.extensions)
+
+    def _serve(self, call: adapters.StepCall, served: adapters.Served) -> Any:
+        recorded = Recorded.read(served.result)
+        error = served.error.exception() if served.error is not None else None
+        if recorded is None:
+            if error is not None:
+                raise error
+            raise NotRecorded(
+                f"the outcome of step {call.key} is no HTTP response, so the openai client cannot be served from it"
+            )
+        headers = [*recorded.headers.items()]
+        if recorded.status >= 400:
+            headers.append(("x-should-retry", "false"))  # every retry is behind it already
+        return self._response(recorded.status, headers, Played(call, recorded, error), {"http_version": b"HTTP/1.1"})
+
+    def _response(self, status: int, headers: list[tuple[str, str]], body: Any, extensions: Any) -> Any:
+        return self._library.Response(
+            status, headers=headers, stream=self._library.Stream(body), extensions=dict(extensions)
+        )

@@ -1,0 +1,159 @@
+"""A response's body on its way to the SDK: recorded while it passes, or played from the record.
+
+Both are sources of chunks: `next_chunk` gives the next one (None at the end), `close` ends it early. What must be
+durable before a chunk is handed on is written before `next_chunk` returns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+from agentstream import adapters
+from agentstream_openai._body import BROKEN, CLOSED, CUT, Recorded
+from agentstream_openai._request import CallFailed
+
+if TYPE_CHECKING:
+    from agentstream_openai._decode import Watch
+    from agentstream_openai._driving import Steps
+
+
+class Tee:
+    """Hands a body on and records it as the outcome of `call`.
+
+    A stream of events is handed on as it comes; its outcome is written before the chunk with its end marker, after
+    which nothing more is handed on (so that a replay, which knows no more, is the same). Any other body is handed on
+    one chunk late, so that the last one is known for the last before it is given away.
+    """
+
+    def __init__(self, call: adapters.StepCall, response: Any, recorded: Recorded, watch: Watch, ports: Any) -> None:
+        self._call = call
+        self._response = response
+        self._recorded = recorded
+        self._watch = watch
+        self._ports = ports
+        self._source = ports.chunks(response)
+        self._ahead: bytes | None = None
+        self._settled = False
+
+    def next_chunk(self) -> Steps[bytes | None]:
+        """The next chunk, after what has to be durable before it."""
+        if self._settled:
+            return (yield from self._drain())
+        chunk, self._ahead = self._ahead or (yield from self._pull()), None
+        if chunk is None:
+            yield from self._end()
+            return None
+        if self._watch.streams:
+            self._feed(self._watch.chunk(chunk))
+            last = self._watch.done
+        else:
+            self._ahead = yield from self._pull()
+            last = self._ahead is None
+        self._recorded.chunks.append(chunk)
+        if last:
+            yield from self._end()
+        return chunk
+
+    def close(self) -> Steps[None]:
+        """The caller wants no more: what was read is the outcome, unless a crash or a cancellation closes the body."""
+        try:
+            if not self._settled:
+                yield from self._closed_early(sys.exc_info()[1])
+        finally:
+            yield lambda: self._ports.close(self._response)
+
+    def _pull(self) -> Steps[bytes | None]:
+        try:
+            return (yield lambda: self._ports.next(self._source))
+        except Exception as error:
+            yield from self._settle(BROKEN, error)
+            raise
+        except BaseException as error:
+            self._interrupted(error)
+            raise
+
+    def _drain(self) -> Steps[None]:
+        """Reads what comes after the end, so that the connection can be used again."""
+        try:
+            while (yield lambda: self._ports.next(self._source)) is not None:
+                pass
+        except Exception:
+            pass  # the answer is whole and recorded, and a replay would not see this either
+
+    def _feed(self, deltas: list[Any]) -> None:
+        for delta in deltas:
+            self._call.feed(*delta)
+
+    def _end(self) -> Steps[None]:
+        """The body came to its end: with its marker, or without."""
+        self._feed(self._watch.end(self._recorded.chunks))
+        if self._watch.must_end and not self._watch.done:
+            yield from self._settle(CUT, CallFailed("the stream ended before its end marker"))
+        else:
+            yield from self._settle(self._recorded.end)
+
+    def _closed_early(self, cause: BaseException | None) -> Steps[None]:
+        if sys.is_finalizing() or not isinstance(cause, (Exception, GeneratorExit, type(None))):
+            self._interrupted(cause)
+        else:
+            yield from self._settle(CLOSED)
+
+    def _interrupted(self, cause: BaseException | None) -> None:
+        """Neither an answer nor an error: the task was cancelled, or the process is going down."""
+        self._settled = True
+        if isinstance(cause, asyncio.CancelledError):
+            self._call.cancel()
+        else:
+            self._call.abandon()
+
+    def _settle(self, end: str, error: Exception | None = None) -> Steps[None]:
+        """Writes the outcome."""
+        self._settled = True
+        self._recorded.end = end
+        answer = self._watch.answer()
+        if error is None:
+            error = self._failure(answer.failure)
+        for kind, value in answer.events() if error is None else ():
+            self._call.emit(kind, value)
+        result = self._recorded.stored()
+        if error is None:
+            yield lambda: self._ports.finish(self._call, result, usage=answer.usage)
+        else:
+            yield lambda: self._ports.fail(self._call, error, result=result, usage=answer.usage)
+
+    def _failure(self, said: str | None) -> CallFailed | None:
+        """The error that an answer is, if it is one: by its status, or by what it says."""
+        status = self._recorded.status
+        if status >= 400:
+            body = b"".join(self._recorded.chunks)
+            return CallFailed(f"HTTP status {status}: {body[:500].decode(errors='replace')}")
+        return CallFailed(said) if said else None
+
+
+class Played:
+    """A recorded body: the same chunks, and the same end."""
+
+    def __init__(self, call: adapters.StepCall, recorded: Recorded, error: Exception | None) -> None:
+        self._call = call
+        self._recorded = recorded
+        self._error = error
+        self._next = 0
+
+    def next_chunk(self) -> Steps[bytes | None]:
+        """The next chunk as it was recorded."""
+        if self._next < len(self._recorded.chunks):
+            self._next += 1
+            return self._recorded.chunks[self._next - 1]
+        if self._recorded.end == CLOSED:
+            adapters.diverge("this body is read beyond where it was closed when it was recorded", call=self._call)
+        if self._recorded.end == BROKEN and self._error is not None:
+            raise self._error
+        return None
+        yield  # a generator like its live counterpart, though it never has to wait
+
+    def close(self) -> Steps[None]:
+        """Nothing to release."""
+        return
+        yield

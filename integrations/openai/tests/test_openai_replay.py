@@ -1,0 +1,141 @@
+"""Every surface of the SDK, recorded on a live provider and replayed with it gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI, OpenAI
+from openai_kit import ALL, ASYNC, CHAT, CHAT_STREAM, RESPONSE_STREAM, SYNC, async_client, marker, sync_client
+from openai_kit import attempts as attempts_of
+from support.provider import Behaviour, Provider
+
+from agentstream import AsyncClient, Client, agent
+
+
+@pytest.mark.parametrize("gzip", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("surface", SYNC, ids=lambda surface: surface.__name__)
+def test_sync_surfaces(surface: Callable[[OpenAI], Any], tmp_path: Path, *, gzip: bool) -> None:
+    with Provider(ALL, piece=37) as provider, Client(tmp_path) as client:
+        openai = sync_client(provider)
+        unrecorded = _joined(surface(OpenAI(base_url=provider.url, api_key="x")))
+        billed = len(provider.billed)
+        provider.next += [Behaviour(gzip=gzip)] * 2
+
+        @agent
+        def asks() -> Any:
+            return surface(openai), surface(openai)
+
+        session = client.session("s")
+        first, again = session.run(asks)
+        assert _joined(first) == _joined(again) == unrecorded
+        assert len(provider.billed) == 3 * billed
+        assert all(found == ["ok"] for found in attempts_of(client, "s"))
+        provider.close()
+        report = session.replay(asks)
+        assert report.identical, report
+        assert report.result == [first, again]
+
+
+@pytest.mark.parametrize("surface", ASYNC, ids=lambda surface: surface.__name__)
+def test_async_surfaces(surface: Callable[[AsyncOpenAI], Awaitable[Any]], tmp_path: Path) -> None:
+    async def main() -> None:
+        with Provider(ALL, piece=37) as provider:
+            async with AsyncClient(tmp_path) as client, async_client(provider) as openai:
+                unrecorded = await surface(AsyncOpenAI(base_url=provider.url, api_key="x"))
+                billed = len(provider.billed)
+
+                @agent
+                async def asks() -> Any:
+                    return await surface(openai), await surface(openai)
+
+                session = client.session("s")
+                first, again = await session.run(asks)
+                assert _joined(first) == _joined(again) == _joined(unrecorded)
+                assert len(provider.billed) == 3 * billed
+                provider.close()
+                report = await session.replay(asks)
+                assert report.identical, report
+                assert report.result == [first, again]
+
+    asyncio.run(main())
+
+
+def _joined(value: Any) -> Any:
+    """A list of chunks as one text: where they are cut is the network's affair, and differs from call to call.
+
+    Request ids differ too.
+    """
+    if isinstance(value, (list, tuple)) and value and all(isinstance(part, str) for part in value):
+        parts = [part for part in value if not part.startswith("req_")]
+        return parts[0] if "." in parts[0] else "".join(parts)
+    if isinstance(value, (list, tuple)):
+        return [_joined(part) for part in value if not str(part).startswith("req_")]
+    if isinstance(value, dict):
+        return {name: _joined(part) for name, part in value.items()}
+    return value
+
+
+def test_chunks_are_replayed_as_they_were_cut(tmp_path: Path) -> None:
+    with Provider([RESPONSE_STREAM], piece=37) as provider, Client(tmp_path) as client:
+        openai = sync_client(provider)
+
+        @agent
+        def chunks() -> list[bytes]:
+            with openai.responses.with_streaming_response.create(**RESPONSE_STREAM.request) as response:
+                return list(response.iter_bytes())
+
+        session = client.session("s")
+        recorded = session.run(chunks)
+        assert b"".join(recorded) == RESPONSE_STREAM.body.encode()
+        provider.close()
+        assert session.replay(chunks).result == recorded
+
+
+def test_what_the_model_said_is_in_the_session(tmp_path: Path) -> None:
+    with Provider([CHAT_STREAM, CHAT]) as provider, Client(tmp_path) as client:
+        openai = sync_client(provider)
+
+        @agent
+        def asks() -> None:
+            openai.chat.completions.create(**CHAT.request)
+            for _ in openai.chat.completions.create(**CHAT_STREAM.request):
+                pass
+
+        session = client.session("s")
+        session.run(asks)
+        state = session.state()
+        assert [message["finish_reason"] for message in state.messages] == ["tool_calls", "tool_calls"]
+        assert [call["name"] for call in state.tool_calls] == ["get_user_country", "get_capital"]
+        assert state.usage["input_tokens"] == 68 + 53
+        assert {step.kind for step in state.steps} == {"model"}
+        deltas = [event.value for event in session.events() if event.type == "delta"]
+        assert {delta["kind"] for delta in deltas} == {"args"}
+        assert "".join(delta["text"] for delta in deltas) == state.tool_calls[-1]["arguments"]
+
+
+def test_outside_a_run_nothing_is_recorded_or_changed(tmp_path: Path) -> None:
+    with Provider(ALL) as provider, Client(tmp_path) as client:
+        openai = sync_client(provider)
+        raw = openai.chat.completions.with_raw_response.create(**CHAT.request)
+        assert "set-cookie" in raw.headers
+        assert "content-length" in raw.headers
+        assert list(client.sessions()) == []
+
+
+def test_a_step_between_calls_is_served_with_them(tmp_path: Path) -> None:
+    with Provider(ALL) as provider, Client(tmp_path) as client:
+        openai = sync_client(provider)
+
+        @agent
+        def asks() -> str:
+            openai.chat.completions.create(**CHAT.request)
+            return marker()
+
+        session = client.session("s")
+        assert session.run(asks) == "after"
+        provider.close()
+        assert session.replay(asks).identical

@@ -1,0 +1,47 @@
+"""`make pins`: writes constraints.txt (the newest versions) and constraints-lowest.txt (the oldest we support).
+
+Both hold for every supported Python. They name versions only, never where to get them.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from setup import ROOT, projects
+
+OLDEST_PYTHON = "3.10"
+# Versions that these tools bring along from the newest set, so that old libraries are tested by today's tools.
+TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "respx", "hatchling", "uv")
+HEADER = "# {what}\n# Written by `make pins` from pyproject.toml and integrations/*/pyproject.toml.\n"
+
+
+def compile_pins(source: str, *options: str) -> str:
+    """The versions that uv resolves the requirements in `source` to, one a line, ours left out."""
+    command = [str(Path(sys.executable).parent / "uv"), "pip", "compile", "-", "--universal"]
+    command += ["--python-version", OLDEST_PYTHON, "--no-python-downloads", "--no-annotate", "--no-header"]
+    for project in projects():
+        name = re.search(r'^name = "(.+)"$', (project / "pyproject.toml").read_text(), re.MULTILINE)
+        command += ["--no-emit-package", name[1]] if name else []
+    found = subprocess.run([*command, *options], input=source, capture_output=True, text=True, check=False, cwd=ROOT)
+    if found.returncode:
+        raise SystemExit(found.stderr)
+    return found.stdout
+
+
+def main() -> None:
+    packages = "".join(f"-e {project}{'[cli]' * (project == ROOT)}\n" for project in projects())
+    groups = [part for group in ("dev", "bench") for part in ("--group", f"{ROOT / 'pyproject.toml'}:{group}")]
+    newest = compile_pins(packages + "uv\n", "--upgrade", *groups)
+    (ROOT / "constraints.txt").write_text(HEADER.format(what="Every version of the default environment.") + newest)
+
+    tools = [line for line in newest.splitlines() if re.match(rf"({'|'.join(TEST_TOOLS)})==", line)]
+    lowest = compile_pins(packages + "\n".join(tools) + "\n", "--resolution", "lowest-direct")
+    what = "The oldest direct dependencies that are supported, with today's test tools."
+    (ROOT / "constraints-lowest.txt").write_text(HEADER.format(what=what) + lowest)
+
+
+if __name__ == "__main__":
+    main()
