@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import json
 import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+from javascript import as_javascript, stamped
 
 from agentstream.backends.base import DropLease, LeaseHeld, TakeLease, Traits
 from agentstream.backends.driving import Steps, Wait, adrive, drive
@@ -37,7 +38,6 @@ from agentstream.protocol.operations import (
 )
 
 TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError, asyncio.TimeoutError)  # three classes before Python 3.11
-Forks = Literal["native", "ignored", "empty"]
 
 
 @dataclass
@@ -60,6 +60,7 @@ class Log:
         self.ends += [end] * len(body)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class HostileBackend:
     """In memory, and in everything the protocol leaves open the worst choice.
 
@@ -71,36 +72,22 @@ class HostileBackend:
     `Unavailable`; `fail_after`: appends that are applied before everything is refused for ever.
     """
 
-    traits = Traits()
-
-    def __init__(
-        self,
-        *,
-        rewrites_numbers: bool = True,
-        forks: Forks = "native",
-        narrow_skip: bool = True,
-        soft_delete: bool = True,
-        silent_duplicates: bool = True,
-        stamps_offsets: bool = True,
-        drop_replies: Callable[[Any], bool] | Collection[int] = (),
-        fail_after: int | None = None,
-        name: str = "hostile:",
-    ) -> None:
-        self.name = name
-        self.rewrites_numbers = rewrites_numbers
-        self.forks: Forks = forks
-        self.narrow_skip = narrow_skip
-        self.soft_delete = soft_delete
-        self.silent_duplicates = silent_duplicates
-        self.stamps_offsets = stamps_offsets
-        self.drop_replies = drop_replies
-        self.fail_after = fail_after
-        self.operations = 0
-        self.appends = 0
-        self._logs: dict[str, Log] = {}
-        self._leases: set[tuple[str, str]] = set()
-        self._lock = threading.Lock()
-        self._waiting: set[Future[None]] = set()
+    rewrites_numbers: bool = True
+    forks: Literal["native", "ignored", "empty"] = "native"
+    narrow_skip: bool = True
+    soft_delete: bool = True
+    silent_duplicates: bool = True
+    stamps_offsets: bool = True
+    drop_replies: Callable[[Any], bool] | Collection[int] = ()
+    fail_after: int | None = None
+    name: str = "hostile:"
+    traits: Traits = field(default=Traits(), init=False)
+    operations: int = field(default=0, init=False)
+    appends: int = field(default=0, init=False)
+    _logs: dict[str, Log] = field(default_factory=dict, init=False)
+    _leases: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _waiting: set[Future[None]] = field(default_factory=set, init=False)
 
     def restart(self) -> None:
         """What a crash of such a server loses: all it knew of producers."""
@@ -146,7 +133,7 @@ class HostileBackend:
                 waiter.set_result(None)
             if not waits:
                 break
-            if operation.offset == NOW:
+            if isinstance(operation, Read) and operation.offset == NOW:
                 operation = replace(operation, offset=result.offset)
             try:
                 yield Wait(waiting, left)
@@ -266,13 +253,17 @@ class HostileBackend:
     def _read(self, operation: Read) -> Batch:
         log = self._log(operation.path)
         if operation.skip:
-            raise refusals.InvalidRequest("a read cannot skip here: the protocol has no such thing (see `traits.skips`)")
+            raise refusals.InvalidRequest(
+                "a read cannot skip here: the protocol has no such thing (see `traits.skips`)"
+            )
         begin = _position(operation.offset, log)
         # One offset a page, and pages end where appends end: a limit cannot cut one.
         end, limit = begin, operation.limit or 1000
         while end < len(log.messages) and end - begin < limit:
             end = log.ends[end]
-        page = tuple(self._shown(message, end) for message in log.messages[begin:end])
+        page = tuple(log.messages[begin:end])
+        if self.stamps_offsets:
+            page = tuple(stamped(message, _offset(end)) for message in page)
         return Batch(page, _offset(max(begin, end)), end >= len(log.messages), log.closed and end >= len(log.messages))
 
     def _delete(self, path: str) -> None:
@@ -280,32 +271,22 @@ class HostileBackend:
         if log.forks and self.soft_delete:
             log.deleted = True
             return
-        while log is not None:
+        del self._logs[path]
+        while log.source is not None:
+            log = log.source
+            log.forks -= 1
+            if log.forks or not log.deleted:
+                return
             del self._logs[log.create.path]
-            parent = log.source
-            if parent is None:
-                return
-            parent.forks -= 1
-            if parent.forks or not parent.deleted:
-                return
-            log = parent
 
     def _body(self, path: str, content_type: str, body: tuple[bytes, ...]) -> tuple[bytes, ...]:
         if content_type != JSON:
             return tuple(block for block in body if block)
         try:
-            values = [json.loads(message, parse_constant=_refuse) for message in body]
+            rewritten = tuple(map(as_javascript, body))
         except ValueError as error:
             raise refusals.InvalidRequest(f"a message for {path!r} is no JSON: {error}") from None
-        return tuple(map(_as_javascript, values)) if self.rewrites_numbers else body
-
-    def _shown(self, message: bytes, end: int) -> bytes:
-        if not self.stamps_offsets or not message.startswith(b"{") or b'"headers"' not in message:
-            return message
-        value = json.loads(message)
-        if isinstance(value.get("headers"), dict):
-            value["headers"]["offset"] = _offset(end)
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return rewritten if self.rewrites_numbers else body
 
 
 def _offset(position: int) -> str:
@@ -323,21 +304,3 @@ def _position(offset: str, log: Log) -> int:
     if position < 0 or (0 < position <= len(log.ends) and log.ends[position - 1] != position):
         raise refusals.InvalidRequest(f"{offset!r} is no offset this server gave out")
     return position
-
-
-def _as_javascript(value: Any) -> bytes:
-    def rewrite(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: rewrite(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [rewrite(item) for item in value]
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            number = float(value)
-            return int(number) if number.is_integer() and abs(number) < 1e21 else number
-        return value
-
-    return json.dumps(rewrite(value), ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")

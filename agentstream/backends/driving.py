@@ -34,7 +34,10 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for a `concurrent.futures.Future` and be sent its result."""
+    """Wait for a `concurrent.futures.Future` and be sent its result; TimeoutError after `timeout` seconds.
+
+    Who stops waiting (a timeout, a cancellation) leaves the future alone: others may wait for it too.
+    """
 
     future: Future[Any]
     timeout: float | None = None
@@ -56,6 +59,72 @@ class Detached:
 
     operation: Any
     done: Callable[[Any, BaseException | None], None]
+
+
+def drive(steps: Steps[T], backend: Backend) -> T:
+    """Runs `steps` to the end in this thread and returns its value."""
+    return _go_on(steps, steps.send, None, backend)
+
+
+def _go_on(steps: Steps[T], step: Callable[[Any], Any], value: Any, backend: Backend) -> T:
+    try:
+        while True:
+            request = step(value)
+            try:
+                value, step = _done_here(request, backend), steps.send
+            except BaseException as error:
+                value, step = error, steps.throw
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        del value  # an error would hold this frame, and this frame the error
+
+
+def _done_here(request: Any, backend: Backend) -> Any:
+    if isinstance(request, Call):
+        return request.function()
+    if isinstance(request, Detached):
+        return _start_in_place(request, backend)
+    if isinstance(request, Wait):
+        return _waited(request)
+    if isinstance(request, Sleep):
+        return time.sleep(request.seconds)
+    return backend.execute(request)
+
+
+async def adrive(steps: Steps[T], backend: Backend) -> T:
+    """Runs `steps` to the end in the running event loop and returns its value."""
+    step: Callable[[Any], Any] = steps.send
+    value: Any = None
+    try:
+        while True:
+            request = step(value)
+            try:
+                value, step = await _done_in_loop(request, backend), steps.send
+            except GeneratorExit as closing:
+                # This coroutine is being closed: nothing can be awaited any more, so that what there is to
+                # tidy up (a lease) is done in place.
+                _go_on(steps, steps.throw, closing, backend)
+                raise
+            except BaseException as error:
+                value, step = error, steps.throw
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        del value
+
+
+async def _done_in_loop(request: Any, backend: Backend) -> Any:
+    if isinstance(request, Call):
+        value = request.function()
+        return await value if inspect.isawaitable(value) else value
+    if isinstance(request, Detached):
+        return _start(request, backend)
+    if isinstance(request, Wait):
+        return await _awaited(request)
+    if isinstance(request, Sleep):
+        return await asyncio.sleep(request.seconds)
+    return await backend.aexecute(request)
 
 
 def _start_in_place(request: Detached, backend: Backend) -> None:
@@ -92,63 +161,29 @@ def _waited(request: Wait) -> Any:
 
 
 async def _awaited(request: Wait) -> Any:
-    if request.future.done():
-        return request.future.result()
-    # shield: a cancelled waiter must not cancel work that others wait for
-    waiting = asyncio.shield(asyncio.wrap_future(request.future))
-    try:
-        return await asyncio.wait_for(waiting, request.timeout)
-    except asyncio.TimeoutError:
-        if request.future.done():
-            raise
-        raise TimeoutError from None
+    future = request.future
+    if not future.done():
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
 
-
-def drive(steps: Steps[T], backend: Backend) -> T:
-    """Runs `steps` to the end in this thread and returns its value."""
-    send, value = steps.send, None
-    try:
-        while True:
-            request = send(value)
+        def wake(_: Future[Any]) -> None:
             try:
-                if isinstance(request, Wait):
-                    value = _waited(request)
-                elif isinstance(request, Detached):
-                    value = _start_in_place(request, backend)
-                elif isinstance(request, Call):
-                    value = request.function()
-                elif isinstance(request, Sleep):
-                    value = time.sleep(request.seconds)
-                else:
-                    value = backend.execute(request)
-                send = steps.send
-            except BaseException as error:
-                send, value = steps.throw, error  # type: ignore[assignment]
-    except StopIteration as stop:
-        return stop.value
+                loop.call_soon_threadsafe(_resolve, woken)
+            except RuntimeError:
+                pass  # the loop was closed: nobody waits there any more
+
+        future.add_done_callback(wake)
+        timer = loop.call_later(request.timeout, _resolve, woken) if request.timeout is not None else None
+        try:
+            await woken
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if not future.done():
+            raise TimeoutError
+    return future.result()
 
 
-async def adrive(steps: Steps[T], backend: Backend) -> T:
-    """Runs `steps` to the end in the running event loop and returns its value."""
-    send, value = steps.send, None
-    try:
-        while True:
-            request = send(value)
-            try:
-                if isinstance(request, Wait):
-                    value = await _awaited(request)
-                elif isinstance(request, Detached):
-                    value = _start(request, backend)
-                elif isinstance(request, Call):
-                    value = request.function()
-                    if inspect.isawaitable(value):
-                        value = await value
-                elif isinstance(request, Sleep):
-                    value = await asyncio.sleep(request.seconds)
-                else:
-                    value = await backend.aexecute(request)
-                send = steps.send
-            except BaseException as error:
-                send, value = steps.throw, error  # type: ignore[assignment]
-    except StopIteration as stop:
-        return stop.value
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import os
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agentstream.backends.base import DropLease, LeaseHeld, List, Listed, TakeLease, Traits, Watch, Watched
-from agentstream.backends.driving import Steps, Wait, adrive, drive
+from agentstream.backends.driving import Steps, adrive, drive
 from agentstream.backends.embedded import reading
 from agentstream.backends.embedded.checking import (
     check_append,
@@ -26,7 +25,7 @@ from agentstream.backends.embedded.checking import (
 )
 from agentstream.backends.embedded.committer import Committer, Touch
 from agentstream.backends.embedded.connections import Connections
-from agentstream.backends.embedded.following import Hub
+from agentstream.backends.embedded.following import TIMEOUTS, Hub
 from agentstream.backends.embedded.leases import Leases
 from agentstream.protocol.operations import NOW, Append, Batch, Create, Delete, Head, Read
 
@@ -34,8 +33,8 @@ PAGE_BYTES = 1024 * 1024
 INLINE_PAGE_BYTES = 256 * 1024
 """A page of an async read: read on the event loop, which is cheaper than changing threads and over in a millisecond."""
 
-_LONGEST_WAIT = 3600.0
-_TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError, asyncio.TimeoutError)  # three classes before Python 3.11
+Loop = asyncio.AbstractEventLoop
+
 _WRITES = (Create, Append, Delete)
 
 
@@ -63,7 +62,7 @@ class EmbeddedBackend:
             _check(operation)
             return self._committer.execute(operation)
         if isinstance(operation, (Read, Watch)):
-            return drive(self._steps(operation, PAGE_BYTES), self)
+            return drive(self._steps(operation, PAGE_BYTES, None), self)
         return self._now(operation)
 
     async def aexecute(self, operation: Any) -> Any:
@@ -72,7 +71,8 @@ class EmbeddedBackend:
             _check(operation)
             return await self._committer.asubmit(operation, asyncio.get_running_loop())
         if isinstance(operation, (Read, Watch)):
-            return await adrive(self._steps(operation, INLINE_PAGE_BYTES), self)
+            steps = self._steps(operation, INLINE_PAGE_BYTES, asyncio.get_running_loop())
+            return await adrive(steps, self)
         return self._now(operation)
 
     def submit(self, operation: Any) -> Future[Any]:
@@ -133,47 +133,48 @@ class EmbeddedBackend:
             return self._leases.drop(operation.path, operation.token)
         return self._leases.held(operation.path, operation.token)
 
-    def _steps(self, operation: Read | Watch, page_bytes: int) -> Steps[Any]:
+    def _steps(self, operation: Read | Watch, page_bytes: int, loop: Loop | None) -> Steps[Any]:
         if isinstance(operation, Watch):
-            return self._watch(operation)
+            return self._watch(operation, loop)
         check_read(operation)
-        return self._read(operation, page_bytes)
+        return self._read(operation, page_bytes, loop)
 
-    def _read(self, operation: Read, page_bytes: int) -> Steps[Batch]:
-        batch = self._page(operation, page_bytes)
-        if operation.wait is None:
-            return batch
-        deadline = time.monotonic() + operation.wait
-        rest = replace(operation, offset=batch.offset, skip=0)
-        while not batch.messages and not batch.closed:
-            entry = self._hub.register(operation.path, int(batch.offset))
+    def _read(self, operation: Read, page_bytes: int, loop: Loop | None) -> Steps[Batch]:
+        deadline = time.monotonic() + operation.wait if operation.wait is not None else None
+        if deadline is None or operation.offset == NOW:
+            batch = self._page(operation, page_bytes)
+            if deadline is None or batch.closed:
+                return batch
+            operation = replace(operation, offset=batch.offset, skip=0)
+        position = position_of(operation.offset, 0) + operation.skip
+        while True:
+            entry = self._hub.register(operation.path, position, loop)
             try:
-                batch = self._page(rest, page_bytes)  # what came before the entry was there wakes nobody
+                batch = self._page(operation, page_bytes)  # what came before the entry was there wakes nobody
                 left = deadline - time.monotonic()
                 if batch.messages or batch.closed or left <= 0:
-                    break
-                yield Wait(entry.future, min(left, _LONGEST_WAIT))
-            except _TIMEOUTS:
+                    return batch
+                yield entry.arrival(left)
+            except TIMEOUTS:
                 pass
             finally:
                 self._hub.leave(entry)
-        return batch
 
     def _page(self, operation: Read, page_bytes: int) -> Batch:
         now = time.time()
         with self._connections.reading() as connection:
-            page = reading.read(connection, self.name, operation, page_bytes, now)
+            page = reading.read(connection, operation, page_bytes, now)
         if operation.offset != NOW and page.stream.worn(now):
             self._committer.submit(Touch(operation.path))
         return page.batch()
 
-    def _watch(self, operation: Watch) -> Steps[Watched]:
+    def _watch(self, operation: Watch, loop: Loop | None) -> Steps[Watched]:
         deadline = time.monotonic() + operation.wait
         with self._connections.reading() as connection:
             newest = reading.last_id(connection)
         seen = newest if operation.cursor is None else position_of(operation.cursor, newest)
         while True:
-            entry = self._hub.register(None, 0)
+            entry = self._hub.register(None, 0, loop)
             try:
                 with self._connections.reading() as connection:
                     newest = reading.last_id(connection)
@@ -183,8 +184,8 @@ class EmbeddedBackend:
                 if paths or left <= 0:
                     return Watched(paths, offset_of(newest))
                 seen = newest
-                yield Wait(entry.future, min(left, _LONGEST_WAIT))
-            except _TIMEOUTS:
+                yield entry.arrival(left)
+            except TIMEOUTS:
                 pass
             finally:
                 self._hub.leave(entry)
@@ -197,4 +198,3 @@ def _check(operation: Create | Append | Delete) -> None:
         check_create(operation)
     else:
         check_path(operation.path)
-

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from agentstream.backends.embedded.connections import Connections
-from agentstream.backends.embedded.faults import store_error
+from agentstream.backends.embedded.faults import FAILURES, store_error
 from agentstream.backends.embedded.writing import Writer
 from agentstream.errors import StoreError
 from agentstream.protocol.errors import ProtocolError
@@ -67,6 +67,7 @@ class Committer:
         self._connections = connections
         self._notify = notify
         self._writer: Writer | None = None
+        self._closing = False
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -105,7 +106,8 @@ class Committer:
         return future
 
     def close(self) -> None:
-        """Commits what was submitted before and stops the thread."""
+        """Commits what was submitted before and stops the thread; call it before the connections are closed."""
+        self._closing = True
         while self._queue:
             self._lead()
         thread = self._thread
@@ -138,11 +140,11 @@ class Committer:
             rung = bool(self._queue) or self._bell.wait(_IDLE_SECONDS)
             self._sleeping = False
             self._bell.clear()
-            if rung and not self._connections.closed:
+            if rung and not self._closing:
                 continue
             # Whoever queues from here on sees no thread and starts one; what was queued before is seen below.
             self._thread = None
-            if not self._queue or self._connections.closed:
+            if not self._queue:
                 return
             with self._starting:
                 if self._thread is not None:
@@ -165,7 +167,7 @@ class Committer:
             with self._connections.lock:
                 if item is None or not item.done:
                     self._gather(batch)
-                    writer = self._commit(batch)
+                    writer = self._commit(batch, item)
                     if writer is not None:
                         changes, first, following = writer.changes, writer.first_id, writer.next_id
         finally:
@@ -180,7 +182,7 @@ class Committer:
         while queue and len(batch) < _MOST_AT_ONCE:
             batch.append(queue.popleft())
 
-    def _commit(self, batch: list[Item]) -> Writer | None:
+    def _commit(self, batch: list[Item], own: Item | None) -> Writer | None:
         """One transaction for the whole batch; every item is done afterwards. None: nothing was written."""
         if not batch:
             return None
@@ -206,17 +208,18 @@ class Committer:
             if writer is None or not committing or writer.connection.in_transaction:
                 if writer is not None:
                     writer.rollback()
-                self._put_back(batch)
+                self._put_back(batch, own)
             raise
         finally:
             for item in batch:
                 item.done = True
         return writer
 
-    def _put_back(self, batch: list[Item]) -> None:
+    def _put_back(self, batch: list[Item], own: Item | None) -> None:
+        """Leaves what others queued to the thread; `own` is the interrupted caller's and is dropped."""
         for item in batch:
             item.value = item.error = None
-        self._queue.extendleft(reversed(batch))
+        self._queue.extendleft(item for item in reversed(batch) if item is not own)
         batch.clear()
         self._bell.set()
         if self._thread is None:
@@ -251,7 +254,7 @@ def _apply(writer: Writer, operation: Any) -> Any:
 
 def _failure(error: Exception, name: str) -> Exception:
     """The error of one operation of a failed batch: its own object, for each is raised in its own thread."""
-    if isinstance(error, (sqlite3.Error, OSError)):
+    if isinstance(error, FAILURES):
         failure = store_error(error, name)
         failure.__cause__ = error
         return failure
@@ -283,4 +286,3 @@ def _resolve(item: Item) -> None:
         item.future.set_exception(item.error)
     else:
         item.future.set_result(item.value)
-

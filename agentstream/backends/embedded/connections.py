@@ -13,11 +13,11 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from agentstream.backends.embedded.faults import BUSY_SECONDS, translated
-from agentstream.backends.embedded.schema import APPLICATION, PAGE, SCHEMA, VERSION
+from agentstream.backends.embedded.faults import BUSY_SECONDS, Damaged, translated
+from agentstream.backends.embedded.schema import APPLICATION, MARKS, PAGE, STATEMENTS, VERSION
 from agentstream.errors import StoreError
 from agentstream.protocol.errors import ProtocolError
 
@@ -62,6 +62,7 @@ class Connections:
         if self._writer is None:
             with translated(self.name):
                 self._writer = self._open()
+                self._writer.execute("PRAGMA busy_timeout = 0")  # the writer waits in its own way
                 self._inode = self._file_id()
         return self._writer
 
@@ -176,12 +177,12 @@ class Connections:
     def _open(self) -> sqlite3.Connection:
         if self.folder is None:
             connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            connection.executescript(SCHEMA)
+            for statement in (*STATEMENTS, *MARKS):
+                connection.execute(statement)
             return connection
         _make_folder(self.folder)
         path = self.folder / FILE
-        # SQLite gives its log and index the permissions of the file.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make_file(path)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection, self.name)
@@ -228,9 +229,12 @@ class Connections:
 
 _all: weakref.WeakSet[Connections] = weakref.WeakSet()
 _inherited: list[object] = []
+_making = threading.Lock()
 
 
 def _each(method: str) -> None:
+    global _making
+    _making = threading.Lock()  # its holder, if any, has not opened anything yet
     for connections in list(_all):
         getattr(connections, method)()
 
@@ -248,7 +252,20 @@ def _make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / ".gitignore").write_text("*\n")
+    ignore = os.open(folder / ".gitignore", os.O_WRONLY | os.O_CREAT, 0o600)
+    os.write(ignore, b"*\n")
+    os.close(ignore)
+
+
+def _make_file(path: Path) -> None:
+    """An empty file for its owner only; SQLite gives its log and index the same permissions.
+
+    A file that is there is not opened, ever: closing it would drop the locks that SQLite
+    holds on it for this whole process (that is how POSIX locks are), and another process
+    would then remove the log under our feet.
+    """
+    with _making, suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare(connection: sqlite3.Connection, name: str) -> None:
@@ -265,7 +282,7 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
             if execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 execute("ROLLBACK")
                 raise StoreError(f"{name}: {FILE} is an SQLite file but no store; use another folder")
-            for statement in SCHEMA.split(";"):
+            for statement in (*STATEMENTS, *MARKS):
                 execute(statement)
             version, application = VERSION, APPLICATION
         execute("COMMIT")
@@ -276,6 +293,9 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
             f"{name}: the store has format {version}, written by a newer agentstream; this one reads up to {VERSION}:"
             " upgrade agentstream"
         )
+    described = execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    if {sql for (sql,) in described} != set(STATEMENTS):
+        raise Damaged("the description of its tables is not what was written")
     execute("PRAGMA synchronous = FULL")
     execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
@@ -283,4 +303,3 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
 def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     return version, connection.execute("PRAGMA application_id").fetchone()[0]
-

@@ -8,26 +8,48 @@ then asks for the frames since.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import sqlite3
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 
+from agentstream.backends.driving import Call, Wait
 from agentstream.backends.embedded.connections import Connections
 from agentstream.backends.embedded.reading import changed, last_id
 from agentstream.errors import StoreError
 
 POLL_SECONDS = 0.004
+TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError, asyncio.TimeoutError)  # three classes before Python 3.11
+
+_LONGEST_WAIT = 3600.0
 
 
 class Entry:
-    """One waiter: `future` is resolved when its stream grows beyond `position` (or, without a path, at any change)."""
+    """One waiter: woken when its stream grows beyond `position` (or, without a path, at any change)."""
 
-    __slots__ = ("future", "path", "position")
+    __slots__ = ("future", "loop", "path", "position")
 
-    def __init__(self, path: str | None, position: int) -> None:
+    def __init__(self, path: str | None, position: int, loop: asyncio.AbstractEventLoop | None) -> None:
         self.path = path
         self.position = position
-        self.future: Future[None] = Future()
+        self.loop = loop
+        self.future: Future[None] | asyncio.Future[None] = loop.create_future() if loop else Future()
+
+    def arrival(self, seconds: float) -> Wait | Call:
+        """The effect that waits for it, at most so long; the time to pass raises one of `TIMEOUTS`, or nothing."""
+        seconds = min(seconds, _LONGEST_WAIT)
+        return Wait(self.future, seconds) if isinstance(self.future, Future) else Call(lambda: self._awake(seconds))
+
+    async def _awake(self, seconds: float) -> None:
+        assert self.loop is not None
+        timer = self.loop.call_later(seconds, _wake_here, [self])
+        try:
+            await self.future  # type: ignore[misc]
+        finally:
+            timer.cancel()
 
 
 class Hub:
@@ -45,9 +67,9 @@ class Hub:
         self._stop = threading.Event()
         self._seen = 0
 
-    def register(self, path: str | None, position: int) -> Entry:
+    def register(self, path: str | None, position: int, loop: asyncio.AbstractEventLoop | None = None) -> Entry:
         """An entry for what comes after `position`. Look once more after this: changes before it wake nobody."""
-        entry = Entry(path, position)
+        entry = Entry(path, position, loop)
         with self._lock:
             self._entries.setdefault(path, set()).add(entry)
             if self._thread is None and self._connections.folder is not None:
@@ -139,6 +161,19 @@ class Hub:
 
 
 def _wake(entries: list[Entry]) -> None:
+    """Wakes each in its own way, those of one event loop with one wake-up of it."""
+    loops: dict[asyncio.AbstractEventLoop, list[Entry]] = {}
     for entry in entries:
-        entry.future.set_result(None)
+        if entry.loop is not None:
+            loops.setdefault(entry.loop, []).append(entry)
+        else:
+            _wake_here([entry])
+    for loop, its in loops.items():
+        with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+            loop.call_soon_threadsafe(_wake_here, its)
 
+
+def _wake_here(entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        if not entry.future.done():
+            entry.future.set_result(None)

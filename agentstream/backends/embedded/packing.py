@@ -11,6 +11,7 @@ import sqlite3
 from itertools import pairwise
 from zlib import crc32
 
+from agentstream.backends.embedded.faults import Damaged
 from agentstream.backends.embedded.schema import PAGE
 
 Row = tuple[int, int, int, "int | None", "int | None", "int | None", bytes]
@@ -63,6 +64,8 @@ def resume(connection: sqlite3.Connection) -> Packer:
     rows = connection.execute("SELECT id, count, length(body) FROM frames ORDER BY id DESC LIMIT 64").fetchall()
     if not rows:
         return Packer()
+    if not all(isinstance(number, int) and isinstance(length, int) for number, _, length in rows):
+        raise Damaged("the ids of frames are not what was written")
     used = 0
     for (_, _, length), (_, count_before, _) in pairwise(rows):
         used += _on_page(length + _OVERHEAD)

@@ -10,9 +10,9 @@ import msgspec
 
 from agentstream.backends.base import List, Listed
 from agentstream.backends.embedded.checking import offset_of, position_of
-from agentstream.backends.embedded.faults import damaged
+from agentstream.backends.embedded.faults import Damaged
 from agentstream.backends.embedded.packing import checksum
-from agentstream.backends.embedded.records import ANYTHING, LAST_FRAME, Stream, living, load, over
+from agentstream.backends.embedded.records import ANYTHING, STREAMS, Stream, living, load, stream_of
 from agentstream.backends.embedded.schema import TOMBSTONES
 from agentstream.protocol.operations import Batch, Read
 
@@ -37,12 +37,7 @@ WITH RECURSIVE kin(id, parent, fork_at, stop) AS (
 SELECT id, fork_at, stop FROM kin WHERE fork_at < stop
 """
 
-_LIST = f"""
-SELECT s.path, s.created, f.at / 1000.0, coalesce(f.start + f.count, s.fork_at), s.closed,
-       s.ttl, s.touched, s.expires_at
-FROM streams s LEFT JOIN frames f ON f.id = {LAST_FRAME}
-WHERE s.path >= ? AND s.path > ? AND NOT s.deleted ORDER BY s.path
-"""
+_LIST = f"{STREAMS} WHERE s.path >= ? AND s.path > ? AND NOT s.deleted ORDER BY s.path"
 
 
 @dataclass(slots=True)
@@ -63,7 +58,7 @@ def head(connection: sqlite3.Connection, path: str, now: float) -> Stream:
     return living(load(connection, path), path, now)
 
 
-def read(connection: sqlite3.Connection, name: str, operation: Read, page_bytes: int, now: float) -> Page:
+def read(connection: sqlite3.Connection, operation: Read, page_bytes: int, now: float) -> Page:
     """One page: at most `limit` messages and about `page_bytes`, at least one message if there is one."""
     stream = head(connection, operation.path, now)
     position = position_of(operation.offset, stream.tail) + operation.skip
@@ -72,10 +67,10 @@ def read(connection: sqlite3.Connection, name: str, operation: Read, page_bytes:
     if position >= stream.tail:
         return page
     size = 0
-    for start, count, body in _frames(connection, name, stream, position):
+    for start, count, body in _frames(connection, stream, position):
         begin, end = page.position - start, count
         if stream.json:
-            found = _split(body, count, name, stream)[begin:]
+            found = _split(body, count, stream)[begin:]
             if len(page.messages) + len(found) > limit:
                 found = found[: limit - len(page.messages)]
             page.messages += found
@@ -87,7 +82,7 @@ def read(connection: sqlite3.Connection, name: str, operation: Read, page_bytes:
         if size >= page_bytes or len(page.messages) >= limit:
             return page
     if page.position != stream.tail:
-        raise damaged(name, stream.path, f"it ends at {page.position} and should end at {stream.tail}")
+        raise _damaged(stream, f"it ends at {page.position} and should end at {stream.tail}")
     return page
 
 
@@ -95,13 +90,24 @@ def listed(connection: sqlite3.Connection, operation: List, now: float) -> tuple
     """Living streams below a prefix, by path."""
     found: list[Listed] = []
     cursor = connection.execute(_LIST, (operation.prefix, operation.after))
-    for path, created, updated, tail, closed, ttl, touched, expires_at in cursor:
-        if len(found) >= operation.limit or not path.startswith(operation.prefix):
+    for row in cursor:
+        stream = stream_of(row)
+        if len(found) >= operation.limit or not stream.path.startswith(operation.prefix):
             break
-        if not over(ttl, touched, expires_at, now):
-            found.append(Listed(path, created, updated or created, offset_of(tail), tail, bool(closed)))
+        if not stream.expired(now):
+            created, updated = row[16:]
+            found.append(Listed(stream.path, created, updated / 1000, stream.offset, stream.tail, bool(stream.closed)))
     cursor.close()
     return tuple(found)
+
+
+def check_tail(connection: sqlite3.Connection, stream: Stream) -> None:
+    """Refuses to go on after a last frame that is not what was written."""
+    if stream.tail > stream.fork_at:
+        before = "SELECT max(start) FROM frames WHERE stream = ? AND start < ?"
+        last = connection.execute(before, (stream.id, stream.tail)).fetchone()[0]
+        for _ in _frames(connection, stream, last or 0):
+            pass
 
 
 def last_id(connection: sqlite3.Connection) -> int:
@@ -123,9 +129,7 @@ def changed(connection: sqlite3.Connection, after: int) -> dict[str, int]:
     return found
 
 
-def _frames(
-    connection: sqlite3.Connection, name: str, stream: Stream, position: int
-) -> Iterator[tuple[int, int, bytes]]:
+def _frames(connection: sqlite3.Connection, stream: Stream, position: int) -> Iterator[tuple[int, int, bytes]]:
     """The frames from `position` to the tail, checked: (start, count, body), cut where a child begins."""
     for owner, here, stop in _segments(connection, stream, position):
         rows = connection.execute(_FRAMES, {"stream": owner, "position": here, "stop": stop})
@@ -138,18 +142,18 @@ def _frames(
                 if parts:
                     body, parts = parts + body, b""
                 if checksum(owner, start, count, body) != crc:
-                    raise damaged(name, stream.path, f"the checksum of the frame at {start} does not match")
+                    raise _damaged(stream, f"the checksum of the frame at {start} does not match")
                 if count == 0:
                     continue
                 if not start <= here < start + count:
-                    raise damaged(name, stream.path, f"position {here} is missing")
+                    raise _damaged(stream, f"position {here} is missing")
                 if start + count > stop:
-                    yield start, stop - start, _first(body, count, stop - start, name, stream)
+                    yield start, stop - start, _first(body, count, stop - start, stream)
                 else:
                     yield start, count, body
                 here = start + count
         except TypeError as error:
-            raise damaged(name, stream.path, f"a frame near {here} has values of a wrong type") from error
+            raise _damaged(stream, f"a frame near {here} has values of a wrong type") from error
         finally:
             rows.close()
 
@@ -163,16 +167,20 @@ def _segments(connection: sqlite3.Connection, stream: Stream, position: int) -> 
     return [(owner, max(fork_at, position), stop) for owner, fork_at, stop in reversed(kin)]
 
 
-def _first(body: bytes, count: int, keep: int, name: str, stream: Stream) -> bytes:
+def _first(body: bytes, count: int, keep: int, stream: Stream) -> bytes:
     """The part of a frame that a fork kept."""
-    return b",".join(_split(body, count, name, stream)[:keep]) if stream.json else body[:keep]
+    return b",".join(_split(body, count, stream)[:keep]) if stream.json else body[:keep]
 
 
-def _split(body: bytes, count: int, name: str, stream: Stream) -> list[bytes]:
+def _split(body: bytes, count: int, stream: Stream) -> list[bytes]:
     """The messages of a JSON frame, byte for byte."""
     if count == 1:
         return [body]
     messages = [bytes(raw) for raw in _messages.decode(b"[%b]" % body)]
     if len(messages) != count:
-        raise damaged(name, stream.path, f"a frame of {count} messages has {len(messages)}")
+        raise _damaged(stream, f"a frame of {count} messages has {len(messages)}")
     return messages
+
+
+def _damaged(stream: Stream, what: str) -> Damaged:
+    return Damaged(f"the record of stream {stream.path!r} is damaged: {what}")

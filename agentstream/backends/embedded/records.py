@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
 
 from agentstream.backends.embedded.checking import instant, is_json, offset_of
+from agentstream.backends.embedded.faults import Damaged
 from agentstream.protocol.errors import StreamGone, StreamNotFound
 from agentstream.protocol.operations import StreamInfo
 
@@ -15,11 +18,13 @@ ANYTHING = 2**62
 # The last row of a stream: its frame's end is the stream's tail, its time the last change.
 LAST_FRAME = "(SELECT id FROM frames WHERE stream = s.id ORDER BY start DESC, id DESC LIMIT 1)"
 
-_LOAD = f"""
+STREAMS = f"""
 SELECT s.id, s.path, s.content_type, s.parent, s.fork_at, s.fork_source, s.forks, s.closed, s.deleted, s.ttl,
-       s.expires_at, s.touched, s.seq, coalesce(f.start + f.count, s.fork_at)
-FROM streams s LEFT JOIN frames f ON f.id = {LAST_FRAME} WHERE s.path = ?
+       s.expires_at, s.touched, s.seq, coalesce(f.start + f.count, s.fork_at), s.crc,
+       f.start = (SELECT start FROM frames WHERE stream = s.id ORDER BY start DESC LIMIT 1), s.created, f.at
+FROM streams s LEFT JOIN frames f ON f.id = {LAST_FRAME}
 """
+"""Rows for `stream_of`; a WHERE follows. Every stream has a frame, if only the mark of its creation."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,13 @@ class Stream:
         """Whether an access now should be written down as one."""
         return self.ttl is not None and self.touched is not None and now - self.touched > grain(self.ttl)
 
+    def checksum(self) -> int:
+        """Stands for everything the row says."""
+        return _checksum(
+            self.id, self.path, self.content_type, self.parent, self.fork_at, self.fork_source, self.forks,
+            self.closed, self.deleted, self.ttl, self.expires_at, self.touched, self.seq,
+        )  # fmt: skip
+
     def info(self) -> StreamInfo:
         return StreamInfo(self.content_type, self.offset, bool(self.closed), self.ttl, self.expires_at)
 
@@ -75,8 +87,19 @@ def over(ttl: int | None, touched: float | None, expires_at: str | None, now: fl
 
 def load(connection: sqlite3.Connection, path: str) -> Stream | None:
     """The stream at `path`, deleted or not, or None."""
-    row = connection.execute(_LOAD, (path,)).fetchone()
-    return None if row is None else Stream(*row)
+    row = connection.execute(f"{STREAMS} WHERE s.path = ?", (path,)).fetchone()
+    return None if row is None else stream_of(row)
+
+
+def stream_of(row: tuple[Any, ...]) -> Stream:
+    """A row of `STREAMS`; `Damaged` if it is not what was written."""
+    if _checksum(*row[:13]) != row[14] or not row[15]:
+        raise Damaged(f"the entry of stream {row[1]!r} is not what was written")
+    return Stream(*row[:14])
+
+
+def _checksum(*told: Any) -> int:
+    return crc32(repr(told).encode()) - 0x80000000
 
 
 def living(stream: Stream | None, path: str, now: float) -> Stream:

@@ -7,7 +7,8 @@ frame (a very large one is several, of at most `FRAME` bytes, in one transaction
 - `start` is the position of its first message, `count` its messages (bytes, where the
   stream is not JSON), `at` milliseconds since the epoch;
 - `body` is JSON messages joined by "," exactly as sent, or the bytes of the append;
-- `crc` covers stream, start, count and body, less 2^31 so that it fits four bytes.
+- `crc` covers stream, start, count and body, less 2^31 so that it fits four bytes. The other
+  tables have one too, over what decides: a flipped bit is an error, never other data.
 
 A frame may be cut into two rows so that pages are full (`packing.py`): the first has a null
 `count`, the last carries `count`, `at` and `crc` of the whole. A frame with count 0 is a mark:
@@ -28,7 +29,7 @@ PAGE = 4096
 FRAME = 256 * 1024
 TOMBSTONES = 0
 
-SCHEMA = f"""
+TABLES = """
 CREATE TABLE streams(
     id INTEGER PRIMARY KEY,
     path TEXT NOT NULL UNIQUE,
@@ -43,7 +44,8 @@ CREATE TABLE streams(
     expires_at TEXT,
     touched REAL,
     seq TEXT,
-    created REAL NOT NULL
+    created REAL NOT NULL,
+    crc INTEGER NOT NULL
 );
 CREATE TABLE frames(
     id INTEGER PRIMARY KEY,
@@ -60,8 +62,11 @@ CREATE TABLE producers(
     id TEXT NOT NULL,
     epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
     PRIMARY KEY(stream, id)
-) WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
+) WITHOUT ROWID
 """
+"""Statement by statement what SQLite keeps as its own description of the file; not a letter may change."""
+
+STATEMENTS = tuple(statement.strip() for statement in TABLES.split(";"))
+MARKS = (f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {VERSION}")

@@ -7,29 +7,29 @@ and producers is kept between transactions for as long as no other connection wr
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from typing import TypeVar
+from zlib import crc32
 
-from agentstream.backends.embedded import packing
-from agentstream.backends.embedded.checking import check_messages, instant, media_type, position_of
+from agentstream.backends.embedded import faults, packing
+from agentstream.backends.embedded.checking import check_messages, media_type, position_of
+from agentstream.backends.embedded.faults import Damaged
 from agentstream.backends.embedded.packing import Packer, Row
+from agentstream.backends.embedded.reading import check_tail
 from agentstream.backends.embedded.records import ANYTHING, Stream, living, load
-from agentstream.backends.embedded.schema import FRAME, TOMBSTONES
+from agentstream.backends.embedded.rules import frames_of, refuse_out_of_turn, same_configuration
+from agentstream.backends.embedded.schema import TOMBSTONES
 from agentstream.protocol.errors import (
     InvalidRequest,
     SequenceConflict,
-    SequenceGap,
-    StaleEpoch,
     StreamClosed,
     StreamConflict,
     StreamNotFound,
 )
-from agentstream.protocol.operations import NOW, Append, Appended, Create, Created, Delete, ForkPoint, Producer
-
-T = TypeVar("T")
+from agentstream.protocol.operations import Append, Appended, Create, Created, Delete, ForkPoint
 
 _REMEMBERED = 20_000
 _ROWS_AT_ONCE = 128  # seven columns each: below the 999 variables of old SQLite versions
@@ -37,8 +37,8 @@ _TOMBSTONE_SECONDS = 3600
 _SWEEP_SECONDS = 60.0
 
 _FRAMES = "INSERT INTO frames(id, stream, start, count, at, crc, body) VALUES "
-_PRODUCERS = "INSERT INTO producers(stream, id, epoch, seq) VALUES "
-_PRODUCERS_END = " ON CONFLICT(stream, id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq"
+_PRODUCERS = "INSERT INTO producers(stream, id, epoch, seq, crc) VALUES "
+_PRODUCERS_END = " ON CONFLICT(stream, id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, crc = excluded.crc"
 
 
 class Writer:
@@ -65,7 +65,7 @@ class Writer:
     def begin(self) -> None:
         """Opens a transaction and forgets what another connection made stale."""
         execute = self.connection.execute
-        execute("BEGIN IMMEDIATE")
+        self._lock_store()
         version = execute("PRAGMA data_version").fetchone()[0]
         if version != self._version or len(self._streams) > _REMEMBERED:
             self._streams.clear()
@@ -74,6 +74,23 @@ class Writer:
         self.first_id = self._packer.next_id
         self.changes = {}
         self.now = int(time.time() * 1000) / 1000
+
+    def _lock_store(self) -> None:
+        """`BEGIN IMMEDIATE`, asked for every half millisecond while another process commits.
+
+        SQLite's own waiting sleeps up to 100 ms between tries, and a process that commits all
+        the time then starves the others for more than a second.
+        """
+        give_up = time.monotonic() + faults.BUSY_SECONDS
+        while True:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                left = give_up - time.monotonic()
+                if "locked" not in str(error) or left <= 0:
+                    raise
+            time.sleep(random.uniform(0.0002, 0.0008) if faults.BUSY_SECONDS - left < 1 else 0.01)
 
     def commit(self) -> None:
         """Makes everything since `begin` durable: one transaction, one fsync."""
@@ -100,7 +117,7 @@ class Writer:
             self._remove(stream)
             stream = self._find(path)
         if stream is not None:
-            if stream.deleted or not _same_configuration(stream, operation):
+            if stream.deleted or not same_configuration(stream, operation):
                 why = "was deleted while forks of it live" if stream.deleted else "is there with another configuration"
                 raise StreamConflict(f"stream {path!r} {why}; use another path")
             return Created(False, stream.offset, bool(stream.closed))
@@ -131,7 +148,7 @@ class Writer:
         if body and media_type(operation.content_type) != media_type(stream.content_type):
             raise StreamConflict(f"stream {stream.path!r} is {stream.content_type!r}, not {operation.content_type!r}")
         if producer:
-            _refuse_out_of_turn(stream.path, producer, known)
+            refuse_out_of_turn(stream.path, producer, known)
         if operation.seq is not None:
             self._advance(stream, operation.seq)
         if producer:
@@ -155,7 +172,7 @@ class Writer:
         stream = self._find(path)
         if stream is not None and stream.ttl is not None:
             stream.touched = self.now
-            self.connection.execute("UPDATE streams SET touched = ? WHERE id = ?", (self.now, stream.id))
+            self._save(stream)
 
     # --- parts ----------------------------------------------------------------------
 
@@ -164,6 +181,7 @@ class Writer:
         if stream is None:
             stream = load(self.connection, path)
             if stream is not None:
+                check_tail(self.connection, stream)
                 self._streams[path] = stream
         return stream
 
@@ -173,9 +191,11 @@ class Writer:
     def _producer(self, stream: Stream, producer: str) -> tuple[int, int] | None:
         if producer not in stream.producers:
             row = self.connection.execute(
-                "SELECT epoch, seq FROM producers WHERE stream = ? AND id = ?", (stream.id, producer)
+                "SELECT epoch, seq, crc FROM producers WHERE stream = ? AND id = ?", (stream.id, producer)
             ).fetchone()
-            stream.producers[producer] = row
+            if row and row[2] != _producer_checksum(stream.id, producer, row[0], row[1]):
+                raise Damaged(f"the entry of producer {producer!r} of stream {stream.path!r} is not what was written")
+            stream.producers[producer] = row[:2] if row else None
         return stream.producers[producer]
 
     def _fork(self, point: ForkPoint | None) -> tuple[Stream | None, int]:
@@ -196,26 +216,34 @@ class Writer:
         ttl, expires_at = operation.ttl, operation.expires_at
         if source is not None and ttl is None and expires_at is None:
             ttl, expires_at = source.ttl, source.expires_at
-        execute = self.connection.execute
-        parent = source.id if source else None
-        execute(
-            "INSERT INTO streams(path, content_type, parent, fork_at, fork_source, closed, ttl, expires_at, touched,"
-            " created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (operation.path, content_type, parent, cut, source.path if source else None, int(operation.closed), ttl,
-             expires_at, None if ttl is None else self.now, self.now),
+        row = (operation.path, content_type, source.id if source else None, cut, source.path if source else None,
+               ttl, expires_at, self.now, 0)  # fmt: skip
+        cursor = self.connection.execute(
+            "INSERT INTO streams(path, content_type, parent, fork_at, fork_source, ttl, expires_at, created, crc)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+        assert cursor.lastrowid is not None
+        stream = Stream(
+            cursor.lastrowid, *row[:5], 0, int(operation.closed), 0, ttl, expires_at,
+            None if ttl is None else self.now, None, cut,
         )  # fmt: skip
+        self._save(stream)
         if source is not None:
-            execute("UPDATE streams SET forks = forks + 1 WHERE id = ?", (source.id,))
             source.forks += 1
-        stream = load(self.connection, operation.path)
-        assert stream is not None
-        stream.tail = cut
+            self._save(source)
         self._streams[operation.path] = stream
         return stream
 
+    def _save(self, stream: Stream) -> None:
+        self.connection.execute(
+            "UPDATE streams SET forks = ?, closed = ?, deleted = ?, touched = ?, seq = ?, crc = ? WHERE id = ?",
+            (stream.forks, stream.closed, stream.deleted, stream.touched, stream.seq, stream.checksum(), stream.id),
+        )
+
     def _write(self, stream: Stream, body: tuple[bytes, ...]) -> None:
         at = int(self.now * 1000)
-        for count, joined in _frames(stream.json, body):
+        for count, joined in frames_of(stream.json, body):
             self._rows += self._packer.rows(stream.id, stream.tail, count, at, joined)
             stream.tail += count
 
@@ -225,12 +253,12 @@ class Writer:
     def _advance(self, stream: Stream, seq: str) -> None:
         if stream.seq is not None and seq.encode() <= stream.seq.encode():
             raise SequenceConflict(f"stream {stream.path!r} has Stream-Seq {stream.seq!r}; {seq!r} does not come after")
-        self.connection.execute("UPDATE streams SET seq = ? WHERE id = ?", (seq, stream.id))
         stream.seq = seq
+        self._save(stream)
 
     def _close(self, stream: Stream, *, mark: bool) -> None:
-        self.connection.execute("UPDATE streams SET closed = 1 WHERE id = ?", (stream.id,))
         stream.closed = 1
+        self._save(stream)
         if mark:
             self._mark(stream)
         self.changes[stream.path] = ANYTHING
@@ -245,8 +273,8 @@ class Writer:
         execute("DELETE FROM producers WHERE stream = ?", (stream.id,))
         stream.producers.clear()
         if stream.forks:
-            execute("UPDATE streams SET deleted = 1 WHERE id = ?", (stream.id,))
             stream.deleted = 1
+            self._save(stream)
             return
         execute("DELETE FROM frames WHERE stream = ?", (stream.id,))
         execute("DELETE FROM streams WHERE id = ?", (stream.id,))
@@ -255,13 +283,13 @@ class Writer:
             self._release(stream.parent)
 
     def _release(self, parent_id: int) -> None:
-        execute = self.connection.execute
-        execute("UPDATE streams SET forks = forks - 1 WHERE id = ?", (parent_id,))
-        path = execute("SELECT path FROM streams WHERE id = ?", (parent_id,)).fetchone()[0]
-        self._streams.pop(path, None)
-        self._flush()
-        parent = self._find(path)
-        assert parent is not None
+        """One fork less; the last one takes a deleted parent with it."""
+        row = self.connection.execute("SELECT path FROM streams WHERE id = ?", (parent_id,)).fetchone()
+        parent = self._find(row[0]) if row else None
+        if parent is None:
+            raise Damaged("the parent of a fork is missing")
+        parent.forks -= 1
+        self._save(parent)
         if parent.deleted and not parent.forks:
             self._remove(parent)
 
@@ -281,14 +309,15 @@ class Writer:
             _insert_rows(self.connection, _FRAMES, self._rows)
             self._rows = []
         if self._producers:
-            rows = [(stream, name, *state) for (stream, name), state in self._producers.items()]
+            rows = [
+                (stream, name, epoch, seq, _producer_checksum(stream, name, epoch, seq))
+                for (stream, name), (epoch, seq) in self._producers.items()
+            ]
             _insert_rows(self.connection, _PRODUCERS, rows, _PRODUCERS_END)
             self._producers = {}
 
 
-def _insert_rows(
-    connection: sqlite3.Connection, head: str, rows: Sequence[tuple[object, ...]], tail: str = ""
-) -> None:
+def _insert_rows(connection: sqlite3.Connection, head: str, rows: Sequence[tuple[object, ...]], tail: str = "") -> None:
     """Many rows a statement: each one lets go of the interpreter's lock, which busy threads are slow to give back."""
     done, size = 0, _ROWS_AT_ONCE
     width = "(" + ",".join("?" * len(rows[0])) + ")"
@@ -301,62 +330,5 @@ def _insert_rows(
         done += size
 
 
-def _frames(json: bool, body: tuple[bytes, ...]) -> Iterable[tuple[int, bytes]]:
-    """A body as frames: (count, bytes). Only a very large one is more than one, so that reading a page stays cheap."""
-    if not json:
-        joined = b"".join(body)
-        for begin in range(0, len(joined), FRAME):
-            piece = joined[begin : begin + FRAME]
-            yield len(piece), piece
-        return
-    held: list[bytes] = []
-    size = 0
-    for message in body:
-        value = message.strip(b" \t\r\n")
-        if held and size + len(value) > FRAME:
-            yield len(held), b",".join(held)
-            held, size = [], 0
-        held.append(value)
-        size += len(value) + 1
-    if held:
-        yield len(held), b",".join(held)
-
-
-def _refuse_out_of_turn(path: str, producer: Producer, known: tuple[int, int] | None) -> None:
-    """§5.2.1, for a request that is no duplicate."""
-    if known is None:
-        if producer.seq != 0:
-            message = f"producer {producer.id!r} is new to stream {path!r} and begins with {producer.seq}, not 0"
-            raise SequenceGap(message, expected=0, received=producer.seq)
-        return
-    epoch, seq = known
-    if producer.epoch < epoch:
-        message = f"producer {producer.id!r} of stream {path!r} has epoch {epoch}; {producer.epoch} was superseded"
-        raise StaleEpoch(message, epoch=epoch)
-    if producer.epoch > epoch:
-        if producer.seq != 0:
-            raise InvalidRequest(f"epoch {producer.epoch} of producer {producer.id!r} begins with sequence number 0")
-    elif producer.seq != seq + 1:
-        message = f"producer {producer.id!r} of stream {path!r} sent {producer.seq}; {seq + 1} is next"
-        raise SequenceGap(message, expected=seq + 1, received=producer.seq)
-
-
-def _same_configuration(stream: Stream, operation: Create) -> bool:
-    """Whether a `Create` asks for what is there (§5.1)."""
-    point = operation.fork
-    if (point.source if point else None) != stream.fork_source:
-        return False
-    if point is not None and point.offset != NOW and position_of(point.offset, 0) + point.skip != stream.fork_at:
-        return False
-    asked_type = operation.content_type or (stream.content_type if point else "application/octet-stream")
-    if media_type(asked_type) != media_type(stream.content_type) or operation.closed != bool(stream.closed):
-        return False
-    if point is not None and operation.ttl is None and operation.expires_at is None:
-        return True
-    return operation.ttl == stream.ttl and _same(instant, operation.expires_at, stream.expires_at)
-
-
-def _same(key: Callable[[str], T], one: str | None, other: str | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return key(one) == key(other)
+def _producer_checksum(stream: int, producer: str, epoch: int, seq: int) -> int:
+    return crc32(f"{stream} {epoch} {seq} {producer}".encode()) - 0x80000000
