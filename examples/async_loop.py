@@ -46,7 +46,7 @@ async def main() -> None:
 
         @agent
         async def twins(question: str) -> list[str]:
-            return await asyncio.gather(answer(openai, question), answer(openai, question))
+            return list(await asyncio.gather(answer(openai, question), answer(openai, question)))
 
         async with AsyncClient(folder) as client:
             session = client.session("twins").with_options(run_id="monday")  # named, so that it runs once ever

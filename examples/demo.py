@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 # --- the agent: nothing in it knows about streams, crashes or branches ------------------------------------------------
 
-PROMPT = "Briefly narrate what you are about to do before calling each tool."
+prompt = "Briefly narrate what you are about to do before calling each tool."
 QUESTIONS = ["What is the capital of France?", "What is the capital of PotatoLand?"]
+LAST_WORD = " lookup"  # the model says this, in its third answer, and then the worker is killed
 CAPITALS = {"France": "Paris", "PotatoLand": "Potato City"}
 TOOL: Any = {
     "type": "function",
@@ -64,10 +65,10 @@ def geographer(questions: list[str]) -> list[str]:
 def answer(question: str) -> str:
     conversation: list[Any] = [{"role": "user", "content": question}]
     while True:
-        stream = openai.responses.create(
-            model="gpt-5.5", instructions=PROMPT, input=conversation, tools=[TOOL], stream=True
-        )
-        response = next(event.response for event in stream if event.type == "response.completed")
+        request: Any = {"model": "gpt-5.5", "instructions": prompt, "input": conversation, "tools": [TOOL]}
+        for event in openai.responses.create(**request, stream=True):
+            if event.type == "response.completed":
+                response = event.response
         calls = [item for item in response.output if item.type == "function_call"]
         if not calls:
             return response.output_text
@@ -83,14 +84,14 @@ def answer(question: str) -> str:
 def work(store: str) -> None:
     """The worker process: runs the agent, until it is killed."""
     with Client(store) as client:
-        client.session("capitals").run(geographer, QUESTIONS)
+        client.session("capitals").with_options(run_id="quiz").run(geographer, QUESTIONS)
 
 
 def watch(store: str) -> None:
     """The follower process: prints one line of JSON for each event, as it comes, until the run has finished."""
     with Client(store) as client:
         for event in client.session("capitals").follow():
-            print(json.dumps([event.index, event.type, event.value]), flush=True)
+            print(json.dumps([event.index, event.type, {**event.value, "claim": event.claim}]), flush=True)
             if event.type == "status" and event.value.get("status") == "finished":
                 return
 
@@ -99,8 +100,13 @@ def watch(store: str) -> None:
 
 
 def main() -> None:
+    say(
+        "An agent is killed, comes back, branches and is replayed. Its model provider is a stand-in.",
+        BOLD,
+    )
     with tempfile.TemporaryDirectory() as store, a_provider() as provider, Client(store) as client:
-        session = client.session("capitals")
+        session = client.session("capitals").with_options(run_id="quiz")
+        session.append("message", {"role": "user", "parts": [{"type": "text", "text": " ".join(QUESTIONS)}]})
         with process("watch", store, provider) as follower:
             seen = is_killed_in_mid_sentence(store, provider, follower)
             comes_back(session, provider)
@@ -113,9 +119,9 @@ def main() -> None:
 
 def is_killed_in_mid_sentence(store: str, provider: Provider, follower: Process) -> list[Any]:
     title("1. An agent runs in a process of its own; another process follows it live")
-    provider.next += [Behaviour(), Behaviour(), Behaviour(stall=6000)]
+    provider.next += [Behaviour(), Behaviour(), Behaviour(stall=provider.exchanges[2].place_after(LAST_WORD))]
     with process("work", store, provider) as worker:
-        seen = until_said(follower, "check the capital lookup")
+        seen = until_said(follower, LAST_WORD)
         worker.kill()
     check(worker.returncode == -signal.SIGKILL, f"killed with SIGKILL while the model was saying {said(seen)!r}")
     check(len(provider.billed) == 3, "3 model calls were billed so far, the last one for nothing")
@@ -159,7 +165,7 @@ def branches(session: Session, provider: Provider) -> None:
 def is_replayed(session: Session) -> None:
     title("5. Offline, with the provider gone: would a changed prompt have asked the same?")
     check(session.replay(geographer).identical, "unchanged code replays to the same answers")
-    with prompt("Answer in one word."):
+    with changed_prompt("Answer in one word."):
         report = session.replay(geographer)
     check(not report.identical and report.divergence is not None, "changed code does not, and this is where it parts:")
     for line in str(report.divergence).splitlines():
@@ -179,14 +185,14 @@ def a_provider() -> Iterator[Provider]:
 
 
 @contextmanager
-def prompt(text: str) -> Iterator[None]:
+def changed_prompt(text: str) -> Iterator[None]:
     """The agent with another prompt: what an edit of this file would do."""
-    global PROMPT
-    PROMPT, before = text, PROMPT
+    global prompt
+    prompt, before = text, prompt
     try:
         yield
     finally:
-        PROMPT = before
+        prompt = before
 
 
 @contextmanager
@@ -230,15 +236,15 @@ def said(seen: list[Any]) -> str:
 
 
 def told(seen: list[Any]) -> Iterator[str]:
-    """One line for each event that a reader cares about, the tokens of one answer together."""
+    """One line for each event that a reader cares about, tokens that follow each other together."""
     for (kind, target), group in groupby(seen, key=lambda event: (event[1], event[2].get("target"))):
-        for value in [value for *_, value in group][: 1 if target else None]:
-            tokens = "".join(event[2]["text"] for event in seen if event[2].get("target") == target) if target else ""
+        values = [value for *_, value in group]
+        for value in values if target is None else values[:1]:
             shown = {
+                "claim": f"worker {value['claim']} takes the session",
                 "run": f"{value.get('agent')} begins",
-                "claim": f"worker {value.get('number')} has the session",
-                "step": f"{value.get('kind')}: {value.get('name')}",
-                "delta": tokens,
+                "step": f"{value.get('kind')} {value.get('name')}",
+                "delta": "".join(value.get("text", "") for value in values),
                 "tool_call": f"{value.get('name')}({value.get('arguments')})",
                 "status": str(value.get("status")),
             }

@@ -26,6 +26,7 @@ def counting(to: int) -> int:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Client(folder) as client:
         session = client.session("counting")
+        session.append("custom", {"note": "there is a session now, so that it can be followed"})
         with subprocess.Popen([sys.executable, __file__, folder]) as worker:
             for event in session.follow():  # waits for what comes; ends when the session is sealed
                 print(f"{event.index:>3}  {event.type:<8} {event.key}")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,11 @@ class Exchange:
                 data = data.replace(old, new)
             events.append(f"{name}\ndata: {data}" if data else name)
         return replace(self, body="\n\n".join(events))
+
+    def place_after(self, token: str) -> int:
+        """How many bytes of a streamed answer come up to and with the event of `token`."""
+        end = self.body.index("\n\n", self.body.index(f'"delta":"{token}"')) + 2
+        return len(self.body[:end].encode())
 
     def _text(self) -> str:
         last = json.loads(self.body.strip().rpartition("\ndata: ")[2])
@@ -93,8 +100,7 @@ class Provider:
         self.headers: list[dict[str, str]] = []
         self.stalled, self.release = threading.Event(), threading.Event()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"provider": self}))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"provider": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
 
@@ -129,6 +135,15 @@ class Provider:
             if behaviour.status == 200:
                 self.billed.append(request)
             return behaviour, found
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is nothing to report; what else goes wrong here is."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -169,15 +184,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(body, behaviour, chunked=chunked)
 
     def _send(self, body: bytes, behaviour: Behaviour, *, chunked: bool) -> None:
-        ends = [at for at in (behaviour.cut, behaviour.stop) if at is not None]
-        for start in range(0, len(body), self.provider.piece):
-            if behaviour.stall is not None and start >= behaviour.stall:
+        marks = {behaviour.cut, behaviour.stop, behaviour.stall, len(body)}
+        places = sorted({*range(0, len(body), self.provider.piece), *(mark for mark in marks if mark is not None)})
+        for start, end in pairwise(places):
+            if start == behaviour.stall:
                 self.provider.stalled.set()
                 self.provider.release.wait()
-            if ends and start >= ends[0]:
+            if start in (behaviour.cut, behaviour.stop):
                 self.close_connection = True
                 return
-            piece = body[start : start + self.provider.piece]
+            piece = body[start:end]
             self._write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
         if chunked:
             self._write(b"0\r\n\r\n")

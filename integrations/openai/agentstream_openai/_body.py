@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from agentstream_openai._dictionary import V1
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _HEADERS = frozenset(
     (
-        *("content-type", "content-disposition", "location", "date"),
+        *("content-type", "content-disposition", "location"),
         *("x-request-id", "request-id", "apim-request-id", "x-ms-request-id", "x-ms-region"),
         *("retry-after", "retry-after-ms", "x-should-retry"),
     )
@@ -49,11 +51,15 @@ class Recorded:
     end: str = COMPLETE
 
     def stored(self) -> dict[str, Any]:
-        """The value that is a step's result. The body is text where that is no longer than its compressed form."""
-        body = b"".join(self.chunks)
-        value: dict[str, Any] = {"status": self.status, "headers": self.headers, **_packed(body)}
+        """The value that is a step's result: the status, and headers and body as one compressed block."""
+        head: dict[str, Any] = {"headers": self.headers}
         if len(self.chunks) > 1:
-            value["chunks"] = _lengths(self.chunks)
+            head["chunks"] = _lengths(self.chunks)
+        compressor = zlib.compressobj(9, zdict=V1)
+        block = compressor.compress(
+            b"\n".join((json.dumps(head, separators=(",", ":")).encode(), b"".join(self.chunks)))
+        )
+        value: dict[str, Any] = {"status": self.status, "zlib/1": block + compressor.flush()}
         if self.end != COMPLETE:
             value["end"] = self.end
         return value
@@ -61,37 +67,15 @@ class Recorded:
     @classmethod
     def read(cls, value: object) -> Recorded | None:
         """What `stored()` made, read back; None where `value` is nothing of the kind (a record is untrusted)."""
-        if not isinstance(value, dict) or not isinstance(value.get("status"), int):
-            return None
-        headers, end = value.get("headers"), value.get("end", COMPLETE)
         try:
-            body = _unpacked(value)
-            chunks = list(_cut(body, str(value.get("chunks", ""))))
-        except (ValueError, zlib.error):
+            status, block = int(value["status"]), value["zlib/1"]  # type: ignore[index]
+            head, _, body = zlib.decompressobj(zdict=V1).decompress(block).partition(b"\n")
+            about = json.loads(head)
+            headers = {str(name): str(text) for name, text in about["headers"].items()}
+            chunks = list(_cut(body, about.get("chunks", "")))
+        except (TypeError, KeyError, ValueError, AttributeError, zlib.error):
             return None
-        if not isinstance(headers, dict):
-            return None
-        return cls(value["status"], {str(name): str(text) for name, text in headers.items()}, chunks, str(end))
-
-
-def _packed(body: bytes) -> dict[str, Any]:
-    if not body:
-        return {}
-    small = zlib.compress(body, 9)
-    in_base64 = len(small) * 4 // 3
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        return {"zlib": small} if len(small) < len(body) else {"bytes": body}
-    return {"text": text} if len(json.dumps(text, ensure_ascii=False)) <= in_base64 else {"zlib": small}
-
-
-def _unpacked(value: Mapping[str, Any]) -> bytes:
-    if isinstance(value.get("zlib"), bytes):
-        return zlib.decompress(value["zlib"])
-    if isinstance(value.get("bytes"), bytes):
-        return value["bytes"]
-    return str(value.get("text", "")).encode()
+        return cls(status, headers, chunks, str(value.get("end", COMPLETE)))  # type: ignore[attr-defined]
 
 
 def _lengths(chunks: Iterable[bytes]) -> str:

@@ -49,6 +49,7 @@ class Chat:
         elif isinstance(value, dict):
             if name == "error" or value.get("error"):
                 self._failure = str(value.get("error") or value)
+                self.done = True  # the SDK raises at it, and reads no more
             self._about(value)
             for choice in value.get("choices") or ():
                 yield from self._grow(choice, choice.get("delta") or {"content": choice.get("text")})

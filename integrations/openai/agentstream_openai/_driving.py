@@ -16,27 +16,29 @@ Steps = Generator[Callable[[], Any], Any, T]
 
 def drive(steps: Steps[T]) -> T:
     """Runs `steps` to the end in this thread and returns its value."""
-    send, value = steps.send, None
     try:
+        act = next(steps)
         while True:
-            act = send(value)
             try:
-                send, value = steps.send, act()
+                value = act()
             except BaseException as error:
-                send, value = steps.throw, error  # type: ignore[assignment]
+                act = steps.throw(error)
+            else:
+                act = steps.send(value)
     except StopIteration as stop:
         return stop.value
 
 
 async def adrive(steps: Steps[T]) -> T:
     """Runs `steps` to the end in the running event loop and returns its value."""
-    send, value = steps.send, None
     try:
+        act = next(steps)
         while True:
-            act = send(value)
             try:
-                send, value = steps.send, await act()
+                value = await act()
             except BaseException as error:
-                send, value = steps.throw, error  # type: ignore[assignment]
+                act = steps.throw(error)
+            else:
+                act = steps.send(value)
     except StopIteration as stop:
         return stop.value

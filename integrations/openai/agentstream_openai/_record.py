@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from openai import AsyncOpenAI, OpenAI
 
@@ -22,13 +22,13 @@ def record(client: AnyOpenAI) -> AnyOpenAI:
     """
     if not isinstance(client, (OpenAI, AsyncOpenAI)):
         raise TypeError(f"record() takes an openai.OpenAI or AsyncOpenAI client, not {_described(client)}")
-    http = client._client
+    http: Any = client._client
     library = library_of(type(http))
     if library is None:
         raise TypeError(f"the client's http_client is no httpx or httpx2 client but {_described(http)}")
     is_async = isinstance(client, AsyncOpenAI)
 
-    def recorded(transport: object) -> object:
+    def recorded(transport: Any) -> Any:
         if transport is None or isinstance(transport, RecordingTransport):
             return transport
         return RecordingTransport(transport, library, is_async=is_async)

@@ -21,21 +21,21 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as a step: its `input` is stored, its `fingerprint` compared."""
+    """A request as a step: its `input` is stored, and compared unless there is a `fingerprint` for that."""
 
     kind: str
     name: str
     input: dict[str, Any]
-    fingerprint: dict[str, Any]
+    fingerprint: dict[str, Any] | None = None
 
 
 def describe(method: str, path: str, query: str, content_type: str, content: bytes) -> Asked:
     """The step that a request is. Headers, host and credentials are no part of it."""
     pairs = [(name, value) for name, value in parse_qsl(query, True) if name.lower() not in _SECRET_QUERY]
     body = _body(content_type, content)
-    asked: dict[str, Any] = {"method": method, "path": path, "query": urlencode(pairs), "body": body}
+    asked = {"query": urlencode(pairs), "body": body}
     asked = {name: value for name, value in asked.items() if value not in ("", None)}
-    compared = asked
+    compared = None
     if isinstance(body, dict) and _VOLATILE in body:
         compared = {**asked, "body": {name: value for name, value in body.items() if name != _VOLATILE}}
     kind = "model" if method == "POST" and _MODEL_CALL.search(path) else "http"

@@ -37,6 +37,7 @@ class Responses:
         kind = str(value.get("type") or name)
         if kind == "error" or value.get("error"):
             self._failure = str(value.get("error") or value.get("message") or value)
+            self.done = bool(value.get("error"))  # the SDK raises at that one, and reads no more
         elif kind in _ENDS:
             self.body(value.get("response"))
             self.done = True

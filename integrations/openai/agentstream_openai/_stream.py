@@ -15,6 +15,7 @@ from agentstream_openai._body import BROKEN, CLOSED, CUT, Recorded
 from agentstream_openai._request import CallFailed
 
 if TYPE_CHECKING:
+    from agentstream_openai._answer import Answer
     from agentstream_openai._decode import Watch
     from agentstream_openai._driving import Steps
 
@@ -36,6 +37,7 @@ class Tee:
         self._source = ports.chunks(response)
         self._ahead: bytes | None = None
         self._settled = False
+        call.if_left = self._left
 
     def next_chunk(self) -> Steps[bytes | None]:
         """The next chunk, after what has to be durable before it."""
@@ -110,18 +112,27 @@ class Tee:
 
     def _settle(self, end: str, error: Exception | None = None) -> Steps[None]:
         """Writes the outcome."""
-        self._settled = True
-        self._recorded.end = end
-        answer = self._watch.answer()
+        answer, result = self._told(end)
         if error is None:
             error = self._failure(answer.failure)
         for kind, value in answer.events() if error is None else ():
             self._call.emit(kind, value)
-        result = self._recorded.stored()
         if error is None:
             yield lambda: self._ports.finish(self._call, result, usage=answer.usage)
         else:
             yield lambda: self._ports.fail(self._call, error, result=result, usage=answer.usage)
+
+    def _left(self) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """The outcome of a body that the code neither read to its end nor closed: as if it were closed now."""
+        answer, result = self._told(CLOSED)
+        for kind, value in answer.events():
+            self._call.emit(kind, value)
+        return result, answer.usage
+
+    def _told(self, end: str) -> tuple[Answer, dict[str, Any]]:
+        self._settled = True
+        self._recorded.end = end
+        return self._watch.answer(), self._recorded.stored()
 
     def _failure(self, said: str | None) -> CallFailed | None:
         """The error that an answer is, if it is one: by its status, or by what it says."""

@@ -28,7 +28,7 @@ def guard() -> None:
 
 
 def _marked(init: Any, wrap: Any) -> Any:
-    wrapped = functools.wraps(init)(wrap(init))
+    wrapped: Any = functools.wraps(init)(wrap(init))
     wrapped._agentstream = True
     return wrapped
 

@@ -19,9 +19,9 @@ from agentstream import AsyncClient, Client, agent
 @pytest.mark.parametrize("gzip", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("surface", SYNC, ids=lambda surface: surface.__name__)
 def test_sync_surfaces(surface: Callable[[OpenAI], Any], tmp_path: Path, *, gzip: bool) -> None:
-    with Provider(ALL, piece=37) as provider, Client(tmp_path) as client:
-        openai = sync_client(provider)
-        unrecorded = _joined(surface(OpenAI(base_url=provider.url, api_key="x")))
+    with Provider(ALL, piece=37) as provider, Client(tmp_path) as client, sync_client(provider) as openai:
+        with OpenAI(base_url=provider.url, api_key="x") as other:
+            unrecorded = surface(other)
         billed = len(provider.billed)
         provider.next += [Behaviour(gzip=gzip)] * 2
 
@@ -31,7 +31,7 @@ def test_sync_surfaces(surface: Callable[[OpenAI], Any], tmp_path: Path, *, gzip
 
         session = client.session("s")
         first, again = session.run(asks)
-        assert _joined(first) == _joined(again) == unrecorded
+        assert first == again == unrecorded
         assert len(provider.billed) == 3 * billed
         assert all(found == ["ok"] for found in attempts_of(client, "s"))
         provider.close()
@@ -45,7 +45,8 @@ def test_async_surfaces(surface: Callable[[AsyncOpenAI], Awaitable[Any]], tmp_pa
     async def main() -> None:
         with Provider(ALL, piece=37) as provider:
             async with AsyncClient(tmp_path) as client, async_client(provider) as openai:
-                unrecorded = await surface(AsyncOpenAI(base_url=provider.url, api_key="x"))
+                async with AsyncOpenAI(base_url=provider.url, api_key="x") as other:
+                    unrecorded = await surface(other)
                 billed = len(provider.billed)
 
                 @agent
@@ -54,7 +55,7 @@ def test_async_surfaces(surface: Callable[[AsyncOpenAI], Awaitable[Any]], tmp_pa
 
                 session = client.session("s")
                 first, again = await session.run(asks)
-                assert _joined(first) == _joined(again) == _joined(unrecorded)
+                assert first == again == unrecorded
                 assert len(provider.billed) == 3 * billed
                 provider.close()
                 report = await session.replay(asks)
@@ -64,24 +65,8 @@ def test_async_surfaces(surface: Callable[[AsyncOpenAI], Awaitable[Any]], tmp_pa
     asyncio.run(main())
 
 
-def _joined(value: Any) -> Any:
-    """A list of chunks as one text: where they are cut is the network's affair, and differs from call to call.
-
-    Request ids differ too.
-    """
-    if isinstance(value, (list, tuple)) and value and all(isinstance(part, str) for part in value):
-        parts = [part for part in value if not part.startswith("req_")]
-        return parts[0] if "." in parts[0] else "".join(parts)
-    if isinstance(value, (list, tuple)):
-        return [_joined(part) for part in value if not str(part).startswith("req_")]
-    if isinstance(value, dict):
-        return {name: _joined(part) for name, part in value.items()}
-    return value
-
-
 def test_chunks_are_replayed_as_they_were_cut(tmp_path: Path) -> None:
-    with Provider([RESPONSE_STREAM], piece=37) as provider, Client(tmp_path) as client:
-        openai = sync_client(provider)
+    with Provider([RESPONSE_STREAM], piece=37) as provider, Client(tmp_path) as client, sync_client(provider) as openai:
 
         @agent
         def chunks() -> list[bytes]:
@@ -96,8 +81,7 @@ def test_chunks_are_replayed_as_they_were_cut(tmp_path: Path) -> None:
 
 
 def test_what_the_model_said_is_in_the_session(tmp_path: Path) -> None:
-    with Provider([CHAT_STREAM, CHAT]) as provider, Client(tmp_path) as client:
-        openai = sync_client(provider)
+    with Provider([CHAT_STREAM, CHAT]) as provider, Client(tmp_path) as client, sync_client(provider) as openai:
 
         @agent
         def asks() -> None:
@@ -118,8 +102,7 @@ def test_what_the_model_said_is_in_the_session(tmp_path: Path) -> None:
 
 
 def test_outside_a_run_nothing_is_recorded_or_changed(tmp_path: Path) -> None:
-    with Provider(ALL) as provider, Client(tmp_path) as client:
-        openai = sync_client(provider)
+    with Provider(ALL) as provider, Client(tmp_path) as client, sync_client(provider) as openai:
         raw = openai.chat.completions.with_raw_response.create(**CHAT.request)
         assert "set-cookie" in raw.headers
         assert "content-length" in raw.headers
@@ -127,8 +110,7 @@ def test_outside_a_run_nothing_is_recorded_or_changed(tmp_path: Path) -> None:
 
 
 def test_a_step_between_calls_is_served_with_them(tmp_path: Path) -> None:
-    with Provider(ALL) as provider, Client(tmp_path) as client:
-        openai = sync_client(provider)
+    with Provider(ALL) as provider, Client(tmp_path) as client, sync_client(provider) as openai:
 
         @agent
         def asks() -> str:
