@@ -7,18 +7,26 @@ code, and followed live.
 
 from agentstream.agents import recorded
 from agentstream.agents.agent import agent
+from agentstream.agents.asking import aask, ask
 from agentstream.agents.context import in_run, outside_run
 from agentstream.agents.divergence import Divergence
+from agentstream.agents.inbox import ainbox, ainterrupted, inbox, interrupted, interruptible
 from agentstream.agents.replay import Report
+from agentstream.agents.sleeping import asleep, asleep_until, sleep, sleep_until
 from agentstream.agents.steps import current_step, step
 from agentstream.client import AsyncClient, Client
 from agentstream.errors import (
     AgentStreamError,
+    AnswerRefused,
+    Denied,
     Diverged,
     Fenced,
+    Interrupted,
+    InvalidExport,
     NotFound,
     NotSerializable,
     OutcomeUnknown,
+    QuestionExpired,
     ReplayedError,
     ReplayOffline,
     RunCancelled,
@@ -34,23 +42,31 @@ from agentstream.session import AsyncSession, Session, current_session
 from agentstream.sessions.catalog import Summary
 from agentstream.sessions.events import Event
 from agentstream.sessions.positions import Position
+from agentstream.sessions.questions import Answer, Question
 from agentstream.sessions.state import State
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AgentStreamError",
+    "Answer",
+    "AnswerRefused",
     "AsyncClient",
     "AsyncSession",
     "Client",
+    "Denied",
     "Diverged",
     "Divergence",
     "Event",
     "Fenced",
+    "Interrupted",
+    "InvalidExport",
     "NotFound",
     "NotSerializable",
     "OutcomeUnknown",
     "Position",
+    "Question",
+    "QuestionExpired",
     "ReplayOffline",
     "ReplayedError",
     "Report",
@@ -65,11 +81,22 @@ __all__ = [
     "StoreError",
     "Summary",
     "Unavailable",
+    "aask",
     "agent",
+    "ainbox",
+    "ainterrupted",
+    "ask",
+    "asleep",
+    "asleep_until",
     "current_session",
     "current_step",
     "in_run",
+    "inbox",
+    "interrupted",
+    "interruptible",
     "outside_run",
     "recorded",
+    "sleep",
+    "sleep_until",
     "step",
 ]

@@ -36,6 +36,7 @@ The stop signals of a run (fenced, diverged, …) are raised through this code a
 
 from __future__ import annotations
 
-from agentstream.agents.calls import Served, StepCall, aopen_step, diverge, muted, open_step, recording
+from agentstream.agents.calls import Served, StepCall
+from agentstream.agents.opening import aopen_step, diverge, muted, open_step, recording
 
 __all__ = ["Served", "StepCall", "aopen_step", "diverge", "muted", "open_step", "recording"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from agentstream.backends.base import Backend
@@ -13,15 +13,23 @@ from agentstream.backends.driving import adrive, drive
 from agentstream.backends.embedded import EmbeddedBackend
 from agentstream.errors import AgentStreamError
 from agentstream.session import AsyncSession, Session
-from agentstream.sessions import catalog
 from agentstream.sessions.catalog import Summary
 from agentstream.sessions.core import Core
 from agentstream.sessions.ids import checked_id
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import timedelta
     from types import TracebackType
 
+    from agentstream.backends.driving import Steps
+    from agentstream.sessions.importing import Source
+    from agentstream.sessions.retention import GcReport
+    from agentstream.sessions.search import Moment, Sort
+
 FOLDER = ".agentstream"
+
+F = TypeVar("F", bound="_Face")
 
 _log = logging.getLogger("agentstream")
 
@@ -64,7 +72,7 @@ def _file_path(url: str) -> Path:
 
 
 def nearest_folder(start: Path | None = None) -> Path:
-    """The nearest .agentstream folder here or above, as git looks for .git; where there is none, the one to make here."""
+    """The nearest .agentstream folder here or above, as git looks for .git; else the one to make here."""
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / FOLDER).is_dir():
@@ -77,7 +85,14 @@ class _Face:
     """What both clients share."""
 
     def __init__(self, url: str | os.PathLike[str] | Backend | None = None) -> None:
-        self._core = url if isinstance(url, Core) else Core(open_backend(url))
+        self._core = Core(open_backend(url))
+
+    @classmethod
+    def _over(cls: type[F], core: Core) -> F:
+        """This face of a core that another face has already."""
+        face = cls.__new__(cls)
+        face._core = core
+        return face
 
     @property
     def name(self) -> str:
@@ -86,6 +101,23 @@ class _Face:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
+
+    # what not every program does is imported when it is done
+
+    def _search(self, **conditions: Any) -> Steps[list[Summary]]:
+        from agentstream.sessions.search import Query, sessions
+
+        return sessions(self._core, Query(**conditions))
+
+    def _import(self, file: Source, new_id: str | None, prefix: str) -> Steps[list[str]]:
+        from agentstream.sessions.importing import import_
+
+        return import_(self._core, file, new_id=new_id, prefix=prefix)
+
+    def _collect(self, older_than: float | timedelta | None, dry_run: bool, keep: Iterable[str]) -> Steps[GcReport]:
+        from agentstream.sessions.retention import collect
+
+        return collect(self._core, older_than=older_than, dry_run=dry_run, keep=keep)
 
 
 class Client(_Face):
@@ -101,11 +133,58 @@ class Client(_Face):
         return Session(self._core, checked_id(id))
 
     def sessions(
-        self, *, prefix: str = "", status: str | None = None, parent: str | None = None, limit: int | None = None
+        self,
+        *,
+        prefix: str = "",
+        status: str | Collection[str] | None = None,
+        agent: str | None = None,
+        tag: str | Mapping[str, Any] | None = None,
+        title: str | None = None,
+        text: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        parent: str | None = None,
+        limit: int | None = None,
+        sort: Sort = "updated",
+        reverse: bool = False,
     ) -> list[Summary]:
-        """Summaries of the sessions here, the last changed first."""
-        steps = catalog.sessions(self._core, prefix=prefix, status=status, parent=parent, limit=limit)
+        """Summaries of the sessions here that fit every condition given, the last changed first.
+
+        - `prefix` of the id, `status` (one or several), `agent` of the last run, `parent` it was forked from;
+        - `tag`: a name, "name=value", or a mapping of names to values; `title`: a part of it;
+        - `text`: a part of a message, in any case of letters (a linear scan: put other conditions beside it);
+        - `since`, `until`: a datetime (without a zone: local), or a timedelta back from now, of the last event;
+        - `sort` by updated, created, events (largest first), id, title, status or agent; `reverse` turns it round.
+
+        AgentStreamError for a server, which cannot list its streams.
+        """
+        steps = self._search(
+            prefix=prefix, status=status, agent=agent, tag=tag, title=title, text=text, since=since, until=until,
+            parent=parent, limit=limit, sort=sort, reverse=reverse,
+        )  # fmt: skip
         return drive(steps, self._core.backend)
+
+    def import_(self, file: Source, *, id: str | None = None, prefix: str = "") -> list[Session]:
+        """Makes the sessions that `session.export` wrote to a path or a file open for reading bytes, byte for byte.
+
+        `id` is another id for a session exported alone, `prefix` is put before every id. Raises
+        InvalidExport for a file that is torn or edited, SessionExists where an id is taken; then
+        nothing is imported.
+        """
+        made = drive(self._import(file, id, prefix), self._core.backend)
+        return [self.session(name) for name in made]
+
+    def gc(
+        self, *, older_than: float | timedelta | None = None, dry_run: bool = True, keep: Iterable[str] = ()
+    ) -> GcReport:
+        """Removes sessions by age and what nobody refers to; by default only says what it would.
+
+        `older_than`: seconds or a timedelta since the last event, for sessions without a time to
+        live of their own (`session.set_ttl`); None: only those with one. `keep`: patterns of ids
+        (`*` and `?`) that stay. Never removed: what waits for a person, what a worker is at, what
+        forks need.
+        """
+        return drive(self._collect(older_than, dry_run, keep), self._core.backend)
 
     def close(self) -> None:
         """Releases connections and threads. What was acknowledged is durable already."""
@@ -113,7 +192,7 @@ class Client(_Face):
 
     def to_async(self) -> AsyncClient:
         """The async face of the same core."""
-        return AsyncClient(self._core)  # type: ignore[arg-type]
+        return AsyncClient._over(self._core)  # pyright: ignore[reportPrivateUsage]
 
     def __enter__(self) -> Client:
         return self
@@ -132,11 +211,38 @@ class AsyncClient(_Face):
         return AsyncSession(self._core, checked_id(id))
 
     async def sessions(
-        self, *, prefix: str = "", status: str | None = None, parent: str | None = None, limit: int | None = None
+        self,
+        *,
+        prefix: str = "",
+        status: str | Collection[str] | None = None,
+        agent: str | None = None,
+        tag: str | Mapping[str, Any] | None = None,
+        title: str | None = None,
+        text: str | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        parent: str | None = None,
+        limit: int | None = None,
+        sort: Sort = "updated",
+        reverse: bool = False,
     ) -> list[Summary]:
         """As `Client.sessions`."""
-        steps = catalog.sessions(self._core, prefix=prefix, status=status, parent=parent, limit=limit)
+        steps = self._search(
+            prefix=prefix, status=status, agent=agent, tag=tag, title=title, text=text, since=since, until=until,
+            parent=parent, limit=limit, sort=sort, reverse=reverse,
+        )  # fmt: skip
         return await adrive(steps, self._core.backend)
+
+    async def import_(self, file: Source, *, id: str | None = None, prefix: str = "") -> list[AsyncSession]:
+        """As `Client.import_`."""
+        made = await adrive(self._import(file, id, prefix), self._core.backend)
+        return [self.session(name) for name in made]
+
+    async def gc(
+        self, *, older_than: float | timedelta | None = None, dry_run: bool = True, keep: Iterable[str] = ()
+    ) -> GcReport:
+        """As `Client.gc`."""
+        return await adrive(self._collect(older_than, dry_run, keep), self._core.backend)
 
     async def close(self) -> None:
         """As `Client.close`."""
@@ -144,7 +250,7 @@ class AsyncClient(_Face):
 
     def to_sync(self) -> Client:
         """The sync face of the same core."""
-        return Client(self._core)  # type: ignore[arg-type]
+        return Client._over(self._core)  # pyright: ignore[reportPrivateUsage]
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 
 class AgentStreamError(Exception):
@@ -52,11 +53,41 @@ class RunPending(AgentStreamError):
 
 
 class RunWaiting(AgentStreamError):
-    """The run waits for a person; `questions` are the open ones."""
+    """The run waits, and no process with it. `questions` are the open ones; `until` is when it goes on by itself."""
 
-    def __init__(self, message: str, *, questions: Sequence[Any] = ()) -> None:
+    def __init__(self, message: str, *, questions: Sequence[Any] = (), until: datetime | None = None) -> None:
         super().__init__(message)
         self.questions = tuple(questions)
+        self.until = until
+
+
+class AnswerRefused(AgentStreamError):
+    """An answer does not count. `reason`: "invalid" (another form than asked for), "late" (the run does not wait any
+    more), "double" (the question has its answer) or "expired"."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class QuestionExpired(AgentStreamError):
+    """Nobody answered a question in time; `question` is its key."""
+
+    def __init__(self, message: str, *, question: str) -> None:
+        super().__init__(message)
+        self.question = question
+
+
+class Denied(AgentStreamError):
+    """A person did not approve of a step, which was not made; `reason` is what they said, if anything."""
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Interrupted(AgentStreamError):
+    """A message that asks to interrupt came while an interruptible block ran; `inbox()` gives the message."""
 
 
 class RunExhausted(AgentStreamError):
@@ -89,6 +120,10 @@ class OutcomeUnknown(AgentStreamError):
 
 class NotSerializable(AgentStreamError, TypeError):
     """A value has no JSON form; the message names its path. Pass another value or give the step a `key=`."""
+
+
+class InvalidExport(AgentStreamError):
+    """A file is no export of sessions, or is torn or edited; the message names the line. Nothing was imported."""
 
 
 class ReplayOffline(AgentStreamError):

@@ -7,31 +7,31 @@ client's core. Every method is one line that drives a generator.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from agentstream.agents import calls, replay, runs
-from agentstream.agents.context import current_lane, is_muted
+from agentstream.agents import opening, replay, runs
+from agentstream.agents.context import current_lane, is_muted, lane_here
 from agentstream.agents.replay import Report
 from agentstream.agents.runs import Options
 from agentstream.backends.driving import adrive, drive
 from agentstream.errors import AgentStreamError
-from agentstream.sessions import catalog, forking, reading, settling, writing
-from agentstream.sessions.events import Event
-from agentstream.sessions.positions import Position
+from agentstream.sessions import answering, catalog, forking, labels, reading, settling, writing
+from agentstream.sessions.cuts import At, index_in
+from agentstream.sessions.events import Event, handed_out
+from agentstream.sessions.questions import Question
 from agentstream.sessions.state import State, Step, fold
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from datetime import timedelta
 
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
+    from agentstream.sessions.transfer import Exported, Target
 
 T = TypeVar("T")
 S = TypeVar("S", bound="_Handle")
-
-At = int | Event | Position
-
 
 @dataclass(frozen=True)
 class _Handle:
@@ -39,7 +39,7 @@ class _Handle:
 
     _core: Core
     id: str
-    _options: Options = Options()
+    _options: Options = field(default_factory=Options)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"
@@ -58,62 +58,76 @@ class _Handle:
         changes = {name: value for name, value in changes.items() if value is not None}
         return replace(self, _options=replace(self._options, **changes))
 
-    def _upto(self) -> int | None:
-        """Inside a run of this session: the run's start, up to which it is read."""
-        lane = None if is_muted() else current_lane()
-        if lane is None or lane.worker.session != self.id:
-            return None
-        start = next((run.start.index for run in lane.worker.state.runs.values() if run.key == lane.worker.run), None)
-        return start if start is not None else lane.worker.state.index
-
-    def _in_own_run(self) -> bool:
-        return self._upto() is not None
-
     def _known(self) -> State | None:
         """Inside a run of this session: the history that the run was begun on (a replay has no store to ask)."""
-        lane = None if is_muted() else current_lane()
+        lane = None if is_muted() else lane_here()
         return lane.worker.state if lane is not None and lane.worker.session == self.id else None
 
-    def _reads(self, steps: Steps[T], local: Callable[[State, int], T]) -> Steps[T]:
-        known, upto = self._known(), self._upto()
-        if known is not None and upto is not None:
-            return local(known, upto)
-        return (yield from steps)
+    def _start(self, known: State) -> int:
+        """Where the run that the calling code is in began: at its first claim, on resume and replay too."""
+        lane = current_lane()
+        assert lane is not None
+        worker = lane.worker
+        run = next((run for run in worker.state.runs.values() if run.key == worker.run), None)
+        number = run.start.claim if run is not None else worker.claim.number if worker.claim is not None else None
+        claim = next((event for event in known.of_type("claim") if event.claim == number), None)
+        return claim.index if claim is not None else run.start.index if run is not None else known.index
+
+    def _as_begun(self) -> State | None:
+        """Inside a run of this session: the session as of the run's start."""
+        known = self._known()
+        return known.cut(self._start(known)) if known is not None else None
 
     def _events(self, start: At | None, stop: At | None) -> Steps[list[Event]]:
-        def local(state: State, upto: int) -> list[Event]:
-            return _slice(state, upto, start, stop)
-
-        return self._reads(reading.events(self._core, self.id, start, stop), local)
+        begun = self._as_begun()
+        if begun is None:
+            return (yield from reading.events(self._core, self.id, start, stop))
+        first = index_in(begun, start) if start is not None else 0
+        return [handed_out(event) for event in begun.events[first : index_in(begun, stop)]]
 
     def _state(self, at: At | None) -> Steps[State]:
-        def local(state: State, upto: int) -> State:
-            index = upto if at is None else min(upto, _index(at))
-            return State(state.session, state.incarnation, state.events[:index])
-
-        return self._reads(reading.state(self._core, self.id, at), local)
+        begun = self._as_begun()
+        if begun is None:
+            return (yield from reading.state(self._core, self.id, at))
+        return begun if at is None else begun.cut(index_in(begun, at))
 
     def _follow(self, start: At | Literal["now"] | None) -> Steps[reading.Follower]:
-        if self._in_own_run():
+        if self._known() is not None:
             raise AgentStreamError(
-                f"session {self.id!r} cannot be followed from inside its own run, which reads as of its start; follow it outside"
+                f"session {self.id!r} cannot be followed from inside its own run, which reads as of its start; "
+                "follow it outside"
             )
         return reading.begin_following(self._core, self.id, start)
 
     def _append(self, kind: str, value: Any, key: str | None, in_loop: bool) -> Steps[Event]:
-        if not self._in_own_run():
+        known = self._known()
+        if known is None:
             return (yield from writing.append(self._core, self.id, kind, value, key))
         writing.check_appendable(kind, key)
-        kind, key = yield from calls.appending(kind, value, key, in_loop=in_loop)
-        known = self._known()
-        found = next((e for e in known.events if (e.type, e.key) == (kind, key)), None) if known is not None else None
-        if found is None:
-            log = yield from self._core.require(self.id)
-            found = next(event for event in fold(log).events if (event.type, event.key) == (kind, key))
-        return found
+        kind, key = yield from opening.appending(kind, value, key, in_loop=in_loop)
+        recorded = known.find(kind, key)
+        if recorded is not None:
+            return handed_out(recorded)
+        return (yield from writing.read_back(self._core, self.id, kind, key))
+
+    def _questions(self) -> Steps[list[Question]]:
+        begun = self._as_begun()
+        if begun is None:
+            return (yield from answering.questions(self._core, self.id))
+        return answering.open_questions(begun)
+
+    def _answer(self, question: Question | str, value: Any, by: str | None) -> Steps[Event]:
+        if self._known() is not None:
+            raise AgentStreamError(f"session {self.id!r}: a run does not answer its own questions; others do")
+        return (yield from answering.answer(self._core, self.id, question, value, by))
 
     def _cancel(self) -> Steps[bool]:
         return runs.cancel(self._core, self.id, self._options)
+
+    def _export(self, file: Target, form: str, forks: bool) -> Steps[Exported]:
+        from agentstream.sessions.transfer import export  # not every program does: imported when it is done
+
+        return export(self._core, self.id, file, form=form, forks=forks)
 
     def _rewind(self, at: At) -> Steps[None]:
         return settling.rewind(self._core, self.id, at, take_over=self._options.take_over)
@@ -130,21 +144,11 @@ class _Handle:
         return (yield from catalog.run_status(log, fold(log)))
 
 
-def _index(at: At) -> int:
-    return at if isinstance(at, int) else at.index + 1 if isinstance(at, Event) else at.index
-
-
-def _slice(state: State, upto: int, start: At | None, stop: At | None) -> list[Event]:
-    first = 0 if start is None else _index(start)
-    last = upto if stop is None else min(upto, _index(stop))
-    return list(state.events[first:last])
-
-
 class Session(_Handle):
     """A durable record of an agent's work, by its id. Safe to share between threads."""
 
     def _drive(self, steps: Steps[T]) -> T:
-        return drive(steps, self._core.backend)
+        return drive(steps, opening.backend_here(self._core.backend))
 
     def run(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Runs an agent in this session and returns what it returned, as the record has it.
@@ -180,7 +184,7 @@ class Session(_Handle):
     def fork(
         self, new_id: str, at: At | None = None, *, replace: Mapping[Any, Any] | None = None, copy: bool = False
     ) -> Session:
-        """A new session that shares this one's events up to `at` (a number of events, an Event that is kept, a Position).
+        """A new session that shares this one's events up to `at`: a number of events, an Event (kept), a Position.
 
         `replace` puts other outcomes in: `{step key, or its step or outcome Event: value}`; the
         cut is then just before the earliest of them. `copy=True` copies the events, for readers
@@ -194,7 +198,10 @@ class Session(_Handle):
         return iter(self._drive(self._events(start, stop)))
 
     def follow(self, start: At | Literal["now"] | None = None) -> Iterator[Event]:
-        """Every event from a cut on (the start by default, "now" for only what comes), live; ends when the session is sealed."""
+        """Every event from a cut on (the start by default, "now" for only what comes), live, until it is sealed.
+
+        Raises NotFound if there is no such session, and when it is deleted; ValueError for a cut that is not here.
+        """
         follower = self._drive(self._follow(start))
         return self._following(follower)
 
@@ -203,16 +210,34 @@ class Session(_Handle):
             yield from events
 
     def state(self, at: At | None = None) -> State:
-        """The fold of the session at a cut: runs, steps, messages, tool_calls, usage, lineage. Lists are worked out when asked for."""
+        """The fold of the session at a cut: runs, steps, messages, tool_calls, usage, lineage.
+
+        Lists are worked out when asked for. Without `at` it is the session as it is, and a run
+        that nobody runs any more is "abandoned"; at a cut it is what the events before it say.
+        """
         return self._drive(self._state(at))
 
     def status(self) -> str | None:
-        """The last run's status; `abandoned` where it should be running and nobody runs it; None before the first run."""
+        """The last run's status; "abandoned" where it should be running and nobody runs it; None before the first."""
         return self._drive(self._status())
 
     def append(self, type: str, value: Any, *, key: str | None = None) -> Event:
-        """Appends an event: a `message` of a user's, an `answer`, `custom`, or a type of your own. In a run it is a step."""
+        """Appends an event: a user's `message`, an `answer`, `custom`, or a type of your own. In a run it is a step.
+
+        Raises ValueError for a type that only a worker writes, NotSerializable, AgentStreamError if it is sealed.
+        """
         return self._drive(self._append(type, value, key, False))
+
+    def questions(self) -> list[Question]:
+        """The questions that somebody can answer now, the oldest first; `state().questions` has all there ever were."""
+        return self._drive(self._questions())
+
+    def answer(self, question: Question | str, value: Any, *, by: str | None = None) -> Event:
+        """Answers an open question (a Question or its key); `by` says who. A waiting run goes on at its next call.
+
+        Raises AnswerRefused with its `reason` (invalid, late, double, expired), NotFound if there is no such question.
+        """
+        return self._drive(self._answer(question, value, by))
 
     def unresolved(self) -> list[Step]:
         """The steps with effect="once" that were begun and of which nobody knows what came."""
@@ -223,7 +248,10 @@ class Session(_Handle):
         self._drive(self._resolve(step, result, error))
 
     def rewind(self, at: At) -> None:
-        """Goes back to a cut: later events stay readable, marked rewound, and count no more. SessionBusy while a worker lives."""
+        """Goes back to a cut: later events stay readable, marked rewound, and count no more.
+
+        SessionBusy while a worker lives; ValueError for a cut that is not here.
+        """
         self._drive(self._rewind(at))
 
     def seal(self) -> None:
@@ -234,6 +262,21 @@ class Session(_Handle):
         """Deletes the session. Its forks stay readable and its id can be used again."""
         self._drive(settling.delete(self._core, self.id))
 
+    def label(self, title: str | None = None, tags: Mapping[str, Any] | None = None) -> None:
+        """Gives the session a title and tags, by which `client.sessions` finds it; a tag given as None goes away."""
+        self._drive(self._append("session", labels.label(title, tags), None, False))
+
+    def set_ttl(self, seconds: float | timedelta | None) -> None:
+        """How long after its last event `client.gc` removes the session; None: as it is told. Its forks inherit it."""
+        self._drive(self._append("session", labels.lifetime(seconds), None, False))
+
+    def export(self, file: Target, *, format: str = "jsonl", forks: bool = False) -> Exported:
+        """Writes the session, byte for byte, to a path or a file open for writing bytes; `client.import_` reads it.
+
+        `forks`: with every session that goes on from its history; what they share is written once.
+        """
+        return self._drive(self._export(file, format, forks))
+
     def to_async(self) -> AsyncSession:
         """The same session for `await`."""
         return AsyncSession(self._core, self.id, self._options)
@@ -243,7 +286,7 @@ class AsyncSession(_Handle):
     """As `Session`, with `await`; safe to share between tasks and event loops. A plain agent is run in a thread."""
 
     async def _drive(self, steps: Steps[T]) -> T:
-        return await adrive(steps, self._core.backend)
+        return await adrive(steps, opening.backend_here(self._core.backend))
 
     async def run(self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any) -> T:
         """As `Session.run`."""
@@ -261,7 +304,8 @@ class AsyncSession(_Handle):
         self, fn: Callable[..., Any], /, *, run: str | None = None, input: Any = None, until: Any = None
     ) -> Report:
         """As `Session.replay`."""
-        return await self._drive(replay.replay(self._core, self.id, fn, run=run, input=input, until=until, in_loop=True))
+        steps = replay.replay(self._core, self.id, fn, run=run, input=input, until=until, in_loop=True)
+        return await self._drive(steps)
 
     async def fork(
         self, new_id: str, at: At | None = None, *, replace: Mapping[Any, Any] | None = None, copy: bool = False
@@ -294,6 +338,14 @@ class AsyncSession(_Handle):
         """As `Session.append`."""
         return await self._drive(self._append(type, value, key, True))
 
+    async def questions(self) -> list[Question]:
+        """As `Session.questions`."""
+        return await self._drive(self._questions())
+
+    async def answer(self, question: Question | str, value: Any, *, by: str | None = None) -> Event:
+        """As `Session.answer`."""
+        return await self._drive(self._answer(question, value, by))
+
     async def unresolved(self) -> list[Step]:
         """As `Session.unresolved`."""
         return await self._drive(settling.unresolved(self._core, self.id))
@@ -313,6 +365,18 @@ class AsyncSession(_Handle):
     async def delete(self) -> None:
         """As `Session.delete`."""
         await self._drive(settling.delete(self._core, self.id))
+
+    async def label(self, title: str | None = None, tags: Mapping[str, Any] | None = None) -> None:
+        """As `Session.label`."""
+        await self._drive(self._append("session", labels.label(title, tags), None, True))
+
+    async def set_ttl(self, seconds: float | timedelta | None) -> None:
+        """As `Session.set_ttl`."""
+        await self._drive(self._append("session", labels.lifetime(seconds), None, True))
+
+    async def export(self, file: Target, *, format: str = "jsonl", forks: bool = False) -> Exported:
+        """As `Session.export`."""
+        return await self._drive(self._export(file, format, forks))
 
     def to_sync(self) -> Session:
         """The same session without `await`."""

@@ -17,7 +17,13 @@ from support.provider import Provider, traffic
 
 from agentstream import AsyncClient, agent, step
 
-TOOLS: Any = [{"type": "function", "function": {"name": "get_capital", "parameters": {"type": "object"}}}]
+PARAMETERS = {
+    "type": "object",
+    "properties": {"country": {"type": "string"}},
+    "required": ["country"],
+    "additionalProperties": False,
+}
+TOOLS: Any = [{"type": "function", "function": {"name": "get_capital", "strict": True, "parameters": PARAMETERS}}]
 
 
 @step(kind="tool")

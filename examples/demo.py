@@ -66,7 +66,8 @@ def answer(question: str) -> str:
     conversation: list[Any] = [{"role": "user", "content": question}]
     while True:
         request: Any = {"model": "gpt-5.5", "instructions": prompt, "input": conversation, "tools": [TOOL]}
-        for event in openai.responses.create(**request, stream=True):
+        response: Any = None
+        for event in openai.responses.create(**request, stream=True):  # the tokens come by here
             if event.type == "response.completed":
                 response = event.response
         calls = [item for item in response.output if item.type == "function_call"]

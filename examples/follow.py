@@ -29,7 +29,7 @@ def main() -> None:
         session.append("custom", {"note": "there is a session now, so that it can be followed"})
         with subprocess.Popen([sys.executable, __file__, folder]) as worker:
             for event in session.follow():  # waits for what comes; ends when the session is sealed
-                print(f"{event.index:>3}  {event.type:<8} {event.key}")
+                print(f"{event.index:>3}  {event.type:<8} {event.key}", flush=True)
         assert worker.returncode == 0
 
         # Where a reader stopped is a position. It is a text that can be kept, and read on from.

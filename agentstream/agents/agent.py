@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, overload
 
-from agentstream.agents.calls import backend_here
 from agentstream.agents.context import current_lane, is_muted
+from agentstream.agents.opening import backend_here
 from agentstream.agents.steps import plain_name
 from agentstream.backends.driving import adrive, drive
 from agentstream.errors import AgentStreamError
@@ -89,7 +89,7 @@ def make_spec(function: Callable[..., Any], name: str | None) -> AgentSpec:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{plain_name(function)} is a generator; an agent returns its answer")
     inner = inspect.unwrap(function)
-    is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    is_async = any(map(inspect.iscoroutinefunction, (inner, type(function).__call__)))
     return AgentSpec(function, name or plain_name(inner), is_async, inspect.signature(function))
 
 

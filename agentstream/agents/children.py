@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from agentstream.agents.calls import START_WITHIN
 from agentstream.agents.context import Lane, current_lane, enter, leave
 from agentstream.agents.journal import ROOT
 from agentstream.agents.outcomes import RecordedError
-from agentstream.agents.stops import Stop
 from agentstream.backends.driving import Call
 
 if TYPE_CHECKING:
@@ -20,13 +18,14 @@ if TYPE_CHECKING:
 
 
 def child_run(spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool) -> Steps[Any]:
-    """Runs `spec` as a child of the calling run: it takes one place in the lane, and its steps have lanes of its own."""
+    """Runs `spec` as a child of the calling run: one place in the lane, and lanes of its own."""
     lane = current_lane()
     assert lane is not None
     worker = lane.worker
     worker.check()
     arguments = spec.bind(args, kwargs)
-    entry = yield from worker.place(lane, ("agent", spec.name, arguments.fingerprint), arguments.data, in_loop=in_loop)
+    call = ("agent", spec.name, arguments.fingerprint)
+    entry = yield from worker.lanes.place(lane, call, arguments.data, in_loop=in_loop)
     assert lane.entry is not None
     key = _begin(worker, lane, entry, spec, arguments)
     call_args, call_kwargs = spec.call(arguments.data, arguments.typed)
@@ -34,8 +33,6 @@ def child_run(spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *,
     try:
         result = yield Call(lambda: spec.function(*call_args, **call_kwargs))
         value, data, typed = spec.returned(result)
-    except (Stop, asyncio.CancelledError):
-        raise
     except Exception as error:
         _end(worker, key, "failed", {"error": RecordedError.of(error).stored()})
         raise
@@ -69,7 +66,7 @@ def run_value(spec: AgentSpec, arguments: Arguments, parent: str | None = None) 
 
 
 def _end(worker: Worker, key: str, status: str, value: dict[str, Any]) -> None:
-    if worker.replaying or worker.poison is not None:
+    if worker.replaying or worker.poison is not None or worker.ended:
         return
     run = next((run for run in worker.state.runs.values() if run.key == key), None)
     if run is not None and run.status == status == "finished":

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Owner = tuple["weakref.ref[asyncio.Task[Any]] | None", int]
+Caller = asyncio.Task[Any] | threading.Thread
+"""Who makes steps: the task, if there is one, else the thread."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,70 +39,92 @@ class Lane:
     worker: Worker
     run: str
     parent: Lane | None = None
-    owner: Owner | None = None
+    owner: weakref.ref[Caller] | None = None
     entry: LaneEntry | None = None
     cursor: int = 0
     calls: list[Call] = field(default_factory=list)
     last: StepCall | None = None
+    alone: bool = False
+    """Whether no other record can turn out to be this lane's."""
+    interrupt_before: int | None = None
+    """The ordinal at which the record says that an interruptible block was interrupted."""
 
     @property
     def id(self) -> str:
         return self.entry.id if self.entry is not None else "?"
+
+    def belongs_to(self, caller: Caller) -> None:
+        self.owner = weakref.ref(caller)
 
 
 _lane: contextvars.ContextVar[Lane | None] = contextvars.ContextVar("agentstream_lane", default=None)
 _inside: contextvars.ContextVar[StepCall | bool | None] = contextvars.ContextVar("agentstream_inside", default=None)
 _outside: contextvars.ContextVar[bool] = contextvars.ContextVar("agentstream_outside", default=False)
 
-_open_runs: dict[int, int] = {}
-"""How many runs this process has open, by process id (a forked child has none)."""
-_open_lock = threading.Lock()
+
+class _OpenRuns:
+    """How many runs this process has open; a forked child has none."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.lock = threading.Lock()
+
+    def add(self, change: int) -> None:
+        with self.lock:
+            self.count += change
 
 
-def owner_here() -> Owner:
-    """Who calls: the task, if there is one, else the thread."""
+_open_runs = _OpenRuns()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open_runs.__init__)
+
+
+def caller_here() -> Caller:
+    """Who calls."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
         task = None
-    return (weakref.ref(task) if task is not None else None, threading.get_ident())
+    return task if task is not None else threading.current_thread()
 
 
-def _owns(lane: Lane, owner: Owner) -> bool:
-    if lane.owner is None:
-        lane.owner = owner
-        return True
-    mine, theirs = lane.owner[0], owner[0]
-    if mine is not None or theirs is not None:
-        return mine is not None and theirs is not None and mine() is theirs()
-    return lane.owner[1] == owner[1]
+def lane_here() -> Lane | None:
+    """The lane of the calling code, None for code that belongs to no run of this process."""
+    lane = _lane.get()
+    if lane is None:
+        return None
+    worker = lane.worker
+    if worker.pid != os.getpid():
+        raise AgentStreamError(
+            f"session {worker.session!r}: this process was forked from inside a run, which goes on in process "
+            f"{worker.pid}; steps cannot be made here"
+        )
+    caller = caller_here()
+    if lane.owner is None or lane.owner() is not caller:
+        lane = worker.lanes.opened_from(lane, caller)
+        _lane.set(lane)
+    return lane
+
+
+def worker_in(context: contextvars.Context) -> Worker | None:
+    """The worker whose run this context holds."""
+    lane = context.get(_lane)
+    return lane.worker if lane is not None else None
 
 
 def current_lane() -> Lane | None:
-    """The lane of the calling code, None outside a run.
+    """As `lane_here`, for what would be a step.
 
     Raises AgentStreamError where a run is open in this process but the call lost its
     context, and in a process forked from inside a run.
     """
-    lane = _lane.get()
-    if lane is None:
-        if _open_runs.get(os.getpid()) and not _outside.get():
-            raise AgentStreamError(
-                "this call has lost its run: a run is open in this process, but the thread that calls does not belong to it. "
-                "Hand the function over as agentstream.in_run(fn) (asyncio.to_thread does so by itself), "
-                "or say `with agentstream.outside_run():` if the call is meant to be none of the run's"
-            )
-        return None
-    if lane.worker.pid != os.getpid():
+    lane = lane_here()
+    if lane is None and _open_runs.count and not _outside.get():
         raise AgentStreamError(
-            f"session {lane.worker.session!r}: this process was forked from inside a run, which goes on in process "
-            f"{lane.worker.pid}; steps cannot be made here"
+            "this call has lost its run: a run is open in this process, but the thread that calls does not belong "
+            "to it. Hand the function over as agentstream.in_run(fn) (asyncio.to_thread does so by itself), "
+            "or say `with agentstream.outside_run():` if the call is meant to be none of the run's"
         )
-    owner = owner_here()
-    if _owns(lane, owner):
-        return lane
-    lane = lane.worker.lane_of(lane, owner)
-    _lane.set(lane)
     return lane
 
 
@@ -111,7 +134,13 @@ def enter(lane: Lane) -> contextvars.Token[Lane | None]:
 
 
 def leave(token: contextvars.Token[Lane | None]) -> None:
-    _lane.reset(token)
+    _reset(_lane, token)
+
+
+def _reset(variable: contextvars.ContextVar[Any], token: contextvars.Token[Any]) -> None:
+    """A coroutine that nobody waits for any more is closed wherever that is noticed; its own context is gone then."""
+    with contextlib.suppress(ValueError):
+        variable.reset(token)
 
 
 def current_call() -> StepCall | None:
@@ -132,20 +161,19 @@ def inside(call: StepCall | bool) -> Iterator[None]:
     try:
         yield
     finally:
-        _inside.reset(token)
+        _reset(_inside, token)
 
 
 @contextlib.contextmanager
 def run_open() -> Iterator[None]:
-    """While a run is open in this process."""
-    pid = os.getpid()
-    with _open_lock:
-        _open_runs[pid] = _open_runs.get(pid, 0) + 1
+    """While a run is open in this process; one that is begun inside a step of another records its own steps."""
+    _open_runs.add(1)
+    token = _inside.set(None)
     try:
         yield
     finally:
-        with _open_lock:
-            _open_runs[pid] -= 1
+        _reset(_inside, token)
+        _open_runs.add(-1)
 
 
 def in_run(function: Callable[P, R]) -> Callable[P, R]:
@@ -155,12 +183,21 @@ def in_run(function: Callable[P, R]) -> Callable[P, R]:
     `pool.submit(in_run(work), x)`. Each call of what is returned is a lane of its own.
     """
     context = contextvars.copy_context()
+    lane = _lane.get()
 
     @functools.wraps(function)
     def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-        return context.copy().run(function, *args, **kwargs)
+        if lane is None:
+            return context.copy().run(function, *args, **kwargs)
+        with lane.worker.progress.expecting(threading.current_thread()):
+            return context.copy().run(function, *args, **kwargs)
 
     return bound
+
+
+def said_outside() -> bool:
+    """Whether the calling code says on purpose (`outside_run`) that it is none of a run's."""
+    return _outside.get()
 
 
 @contextlib.contextmanager
@@ -170,5 +207,5 @@ def outside_run() -> Iterator[None]:
     try:
         yield
     finally:
-        _outside.reset(outside)
-        _lane.reset(lane)
+        _reset(_outside, outside)
+        _reset(_lane, lane)

@@ -12,6 +12,10 @@ from agentstream.sessions.positions import Position
 
 LONGEST = 200
 
+NOT_THE_USERS = frozenset(
+    ("agentstream", "asyncio", "contextlib", "contextvars", "concurrent", "threading", "functools")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
@@ -40,7 +44,8 @@ class Divergence:
         lines.append(f"  recorded  {_shown(self.recorded)}")
         lines.append(f"  now       {_shown(self.actual)}" + (f"   at {self.code}" if self.code else ""))
         for change in self.diff[:8]:
-            lines.append(f"  {change['op']:8}{change['path']}: {_brief(change.get('was'))} -> {_brief(change.get('value'))}")
+            was, value = _brief(change.get("was")), _brief(change.get("value"))
+            lines.append(f"  {change['op']:8}{change['path']}: {was} -> {value}")
         if len(self.diff) > 8:
             lines.append(f"  … and {len(self.diff) - 8} more differences")
         return "\n".join(lines)
@@ -61,12 +66,16 @@ def calling_code() -> str | None:
     """`file:line in function` of the innermost frame that is not of this library or an integration."""
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if not module.startswith(("agentstream", "asyncio", "contextvars", "concurrent", "threading", "functools")):
-            if not any(part in frame.f_code.co_filename for part in ("site-packages", "dist-packages", "<frozen")):
-                return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        file = frame.f_code.co_filename
+        if package not in NOT_THE_USERS and not package.startswith("agentstream_") and not _installed(file):
+            return f"{file}:{frame.f_lineno} in {frame.f_code.co_name}"
         frame = frame.f_back
     return None
+
+
+def _installed(file: str) -> bool:
+    return any(part in file for part in ("site-packages", "dist-packages", "<frozen"))
 
 
 def _shown(call: Any) -> str:

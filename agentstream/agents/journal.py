@@ -7,14 +7,17 @@ first unclaimed recorded sibling whose first step has the same kind, name and fi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agentstream.agents.turns import Turn
 from agentstream.sessions.events import StepKey
 
 if TYPE_CHECKING:
+    from agentstream.agents.context import Lane
     from agentstream.sessions.events import Event
-    from agentstream.sessions.state import State, Step
+    from agentstream.sessions.state import Run, State, Step
 
 Call = tuple[str, str, str]
 """What a call is matched by: kind, name, fingerprint of its input."""
@@ -31,12 +34,17 @@ class Entry:
     ordinal: int
     call: Call
     started: Event
+    begun: int
+    """The index of its first attempt's start; `started` is the last one's."""
     step: Step | None = None
     """None for a child run, which is gone through again."""
+    child: Run | None = None
     observed: bool = True
     """Whether the code went on after the outcome: an error that nobody saw is tried again."""
-    order: int = 0
-    handed: bool = False
+    number: int = 0
+    asked: bool = False
+    start: Turn = field(default_factory=Turn)
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def outcome(self) -> Event | None:
@@ -58,6 +66,17 @@ class Entry:
         """Whether code that leaves this step out is other code."""
         return self.served or self.unknown
 
+    @property
+    def encoded_input(self) -> Any:
+        if self.step is not None:
+            return self.step.encoded_input
+        return self.child.encoded_arguments if self.child is not None else None
+
+    def ask(self, asked: bool = True) -> None:
+        """The code has come here."""
+        self.asked = self.start.done = asked
+        self.turn.done = asked and self.served
+
 
 @dataclass(slots=True, eq=False)
 class LaneEntry:
@@ -65,22 +84,47 @@ class LaneEntry:
 
     run: str
     id: str
+    parent: LaneEntry | None = None
     steps: dict[int, Entry] = field(default_factory=dict)
     children: list[LaneEntry] = field(default_factory=list)
-    holder: Any = None
+    holder: Lane | None = None
     """The live lane that was given this record."""
+    binding: bool = False
+    _alike: dict[Call, list[LaneEntry]] = field(default_factory=dict)
+    _missing: dict[LaneEntry, None] = field(default_factory=dict)
 
     @property
     def first(self) -> Entry | None:
         return self.steps.get(0)
 
-    @property
-    def binding(self) -> bool:
-        return any(entry.binding for entry in self.steps.values()) or any(lane.binding for lane in self.children)
-
-    def matches(self, calls: list[Call]) -> bool:
+    def fits(self, calls: Iterable[Call]) -> bool:
         """Whether the recorded lane begins with these calls."""
         return all(n in self.steps and self.steps[n].call == call for n, call in enumerate(calls))
+
+    def alike(self, call: Call) -> list[LaneEntry]:
+        """The recorded lanes opened from here that begin with this call."""
+        return self._alike.get(call, [])
+
+    def missing(self) -> list[LaneEntry]:
+        """The recorded lanes opened from here that the code cannot leave out and has not come with."""
+        return list(self._missing)
+
+    def hold(self, child: LaneEntry, holder: Lane | None) -> None:
+        """Gives a lane that was opened from here to a live one, or takes it back."""
+        child.holder = holder
+        if holder is not None:
+            self._missing.pop(child, None)
+        elif child.binding:
+            self._missing[child] = None
+
+    def adopt(self, child: LaneEntry) -> None:
+        """A lane that was opened from here, recorded or new."""
+        child.parent = self
+        self.children.append(child)
+        if child.first is not None:
+            self._alike.setdefault(child.first.call, []).append(child)
+        if child.binding:
+            self._missing[child] = None
 
 
 def parent_lane(lane: str) -> str | None:
@@ -97,40 +141,41 @@ class Journal:
         self.state = state
         self.run = run
         self.lanes: dict[tuple[str, str], LaneEntry] = {}
-        self.entries: list[Entry] = []
-        for entry in sorted([*self._steps(), *self._children()], key=lambda entry: entry.started.index):
+        self.entries = sorted([*self._steps(), *self._children()], key=lambda entry: entry.begun)
+        for number, entry in enumerate(self.entries):
+            entry.number = number
             self.lane(entry.run, entry.lane).steps[entry.ordinal] = entry
-            self.entries.append(entry)
-        for lane in sorted(self.lanes.values(), key=lambda lane: lane.first.started.index if lane.first else 0):
-            parent = parent_lane(lane.id)
-            if parent is not None:
-                self.lane(lane.run, parent).children.append(lane)
         self._observe()
-        self.handing = self._handing()
+        self._nest()
+        self.turns = _turns(self.lanes.values())
 
     def lane(self, run: str, lane: str) -> LaneEntry:
         if (run, lane) not in self.lanes:
             self.lanes[run, lane] = LaneEntry(run, lane)
         return self.lanes[run, lane]
 
-    def attempt(self, run: str, lane: str, ordinal: int) -> int:
-        """The number of the next attempt at this place."""
-        return self.state.attempts.get((run, lane, ordinal), 0) + 1
-
     def index(self, entry: Entry | None) -> int:
         """The number of a step in the run, from 0; of one that is not recorded, the number of those that are."""
-        return self.entries.index(entry) if entry is not None else len(self.entries)
+        return entry.number if entry is not None else len(self.entries)
 
     def left(self) -> list[Entry]:
         """What was recorded and has not been asked for."""
-        return [entry for entry in self.entries if entry.binding and not entry.handed]
+        return [entry for entry in self.entries if entry.binding and not entry.asked]
 
     def _mine(self, run: str) -> bool:
         return run == self.run or run.startswith(self.run + "/")
 
     def _steps(self) -> list[Entry]:
         return [
-            Entry(step.run, step.lane, step.ordinal, (step.kind, step.name, step.fingerprint), step.last.start, step)
+            Entry(
+                step.run,
+                step.lane,
+                step.ordinal,
+                (step.kind, step.name, step.fingerprint),
+                step.last.start,
+                step.attempts[0].start.index,
+                step=step,
+            )
             for step in self.state.steps
             if self._mine(step.run)
         ]
@@ -140,64 +185,90 @@ class Journal:
         for run in self.state.runs.values():
             place = StepKey.parse(run.key) if run.parent is not None and self._mine(run.key) else None
             if place is not None:
-                found.append(Entry(place.run, place.lane, place.ordinal, ("agent", run.agent, run.fingerprint), run.start))
+                call = ("agent", run.agent, run.fingerprint)
+                found.append(Entry(*place.identity, call, run.start, run.start.index, child=run))
         return found
 
+    def _nest(self) -> None:
+        """Puts each lane under the one it was opened from, in the order in which they began."""
+        inmost_first = sorted(self.lanes.values(), key=lambda lane: (len(lane.run), len(lane.id)), reverse=True)
+        for lane in inmost_first:
+            lane.binding = lane.binding or any(entry.binding for entry in lane.steps.values())
+            above = self.lanes.get(_above(lane.run, lane.id) or ("", ""))
+            if lane.binding and above is not None:
+                above.binding = True
+        for lane in sorted(self.lanes.values(), key=lambda lane: lane.first.begun if lane.first else 0):
+            parent = parent_lane(lane.id)
+            if parent is not None:
+                self.lane(lane.run, parent).adopt(lane)
+
     def _observe(self) -> None:
-        """An error was observed if a step began after it: in its lane, an enclosing one, or a lane opened later."""
+        """An error was observed if a step began after it: in its lane, an enclosing one, or a lane opened later.
+
+        What a person resolved has not been seen by anybody: it is handed to the code until the run failed with it.
+        An error about a result that cannot be recorded stands: the effect has happened, and is not repeated.
+        """
         for entry in self.entries:
             outcome = entry.outcome
             if outcome is None or "error" not in outcome.value:
                 continue
-            entry.observed = any(
-                other.started.index > outcome.index
-                and other is not entry
-                and (
-                    (other.run, other.lane) == (entry.run, entry.lane)
-                    or _encloses(other, entry)
-                    or self._opened(other) > outcome.index
-                )
-                for other in self.entries
+            entry.observed = (
+                bool(outcome.value.get("happened"))
+                or (bool(outcome.value.get("resolved")) and not self._failed_after(outcome.index))
+                or any(_observes(other, entry, self._opened(other)) for other in self.entries)
             )
+
+    def _failed_after(self, index: int) -> bool:
+        return any(event.index > index and event.value.get("run") == self.run for event in self.state.of_type("error"))
 
     def _opened(self, entry: Entry) -> int:
         first = self.lanes[entry.run, entry.lane].first
-        return first.started.index if first is not None else entry.started.index
+        return first.begun if first is not None else entry.begun
 
-    def _handing(self) -> list[Entry]:
-        """Served steps in the order in which their outcomes are handed on: the log's, and each lane in its own order.
 
-        A stream may be finished after a later step of its lane; it is then handed on with that one.
-        """
-        served = [entry for entry in self.entries if entry.served]
-        soonest: dict[int, int] = {}
-        for lane in self.lanes.values():
-            least: int | None = None
-            for ordinal in sorted(lane.steps, reverse=True):
-                entry = lane.steps[ordinal]
-                if entry.served and entry.outcome is not None:
-                    least = entry.outcome.index if least is None else min(least, entry.outcome.index)
-                    soonest[id(entry)] = least
-        served.sort(key=lambda entry: (soonest[id(entry)], entry.ordinal))
-        for n, entry in enumerate(served):
-            entry.order = n
-        return served
+def _observes(other: Entry, entry: Entry, opened: int) -> bool:
+    outcome = entry.outcome
+    if outcome is None or other is entry or other.begun < outcome.index:
+        return False
+    return (other.run, other.lane) == (entry.run, entry.lane) or opened > outcome.index or _encloses(other, entry)
 
 
 def _encloses(outer: Entry, inner: Entry) -> bool:
     """Whether `outer`'s lane is one that `inner`'s lane was opened from, child runs included."""
-    run, lane = inner.run, inner.lane
-    while True:
-        up = parent_lane(lane)
-        if up is not None:
-            lane = up
-        else:
-            place = StepKey.parse(run)
-            if place is None:
-                return False
-            run, lane = place.run, place.lane
-        if (outer.run, outer.lane) == (run, lane):
-            return True
+    above = _above(inner.run, inner.lane)
+    while above is not None and above != (outer.run, outer.lane):
+        above = _above(*above)
+    return above is not None
+
+
+def _above(run: str, lane: str) -> tuple[str, str] | None:
+    """The lane that a lane was opened from; for a child run's first, the one that called it."""
+    parent = parent_lane(lane)
+    if parent is not None:
+        return run, parent
+    place = StepKey.parse(run)
+    return (place.run, place.lane) if place is not None else None
+
+
+def _turns(lanes: Iterable[LaneEntry]) -> list[Turn]:
+    """The order of the log: where steps began, and where served outcomes are handed on.
+
+    A stream may be finished after a later step of its lane began; it is then handed on before that.
+    """
+    placed: list[tuple[float, int, Turn]] = []
+    for lane in lanes:
+        following: float | None = None
+        for ordinal in sorted(lane.steps, reverse=True):
+            entry = lane.steps[ordinal]
+            if entry.served and entry.outcome is not None:
+                at = float(entry.outcome.index)
+                if following is not None and following < at:
+                    at = following - 0.5
+                placed.append((at, ordinal, entry.turn))
+            placed.append((entry.begun, ordinal, entry.start))
+            following = entry.begun
+    placed.sort(key=lambda turn: turn[:2])
+    return [turn for _, _, turn in placed]
 
 
 def describe(call: Call, data: Any) -> dict[str, Any]:

@@ -30,19 +30,21 @@ class RecordedError:
     @classmethod
     def of(cls, error: BaseException) -> RecordedError:
         """The record of an exception; what of it has no JSON form is left out."""
-        if isinstance(error, ReplayedError) and error.name:
-            return cls(error.name, error.text, getattr(error, "_module", ""), tuple(error.args), dict(error.fields))
+        known = getattr(error, "_recorded", None)
+        if isinstance(known, RecordedError):
+            return known
         kind = type(error)
         try:
             text = str(error)
         except Exception:
             text = ""
+        fields = {name: value for name, value in getattr(error, "__dict__", {}).items() if not name.startswith("_")}
         return cls(
             kind.__qualname__,
             text,
             kind.__module__,
             tuple(_kept(error.args)) if _all_encodable(error.args) else (),
-            {name: value for name, value in vars(error).items() if not name.startswith("_") and _all_encodable((value,))},
+            {name: value for name, value in fields.items() if _all_encodable((value,))},
         )
 
     @classmethod
@@ -73,18 +75,24 @@ class RecordedError:
         original = _loaded(self.module, self.name)
         if original is not None:
             try:
-                error = _both(original).__new__(_both(original))
-                error.args = self.args or (self.text,)
-                for name, value in self.fields.items():
-                    setattr(error, name, value)
-                error.name, error.text, error.fields = self.name, self.text, self.fields
-                error._module = self.module
-                str(error)
-                return error
+                return self._rebuilt(_both(original), original)
             except Exception:
                 pass  # a class that cannot be made this way; the plain form says the same
-        error = ReplayedError(self.text, name=self.name, fields=self.fields)
-        error._module = self.module  # pyright: ignore[reportAttributeAccessIssue]
+        error: Any = ReplayedError(self.text, name=self.name, fields=self.fields)
+        error._recorded = self
+        return error
+
+    def _rebuilt(self, kind: Any, original: type[Exception]) -> Exception:
+        error = kind.__new__(kind)
+        error.args = self.args or ((self.text,) if self.text else ())
+        builtin = next(base for base in original.__mro__ if base.__module__ == "builtins")
+        if builtin is not Exception:
+            builtin.__init__(error, *error.args)  # what is kept in C, such as errno
+        error.name, error.text, error.fields = self.name, self.text, self.fields
+        for name, value in self.fields.items():  # its own win: code that catches it knows the original
+            setattr(error, name, value)
+        error._recorded = self
+        str(error)
         return error
 
 
@@ -103,9 +111,11 @@ def _loaded(module: str, name: str) -> type[Exception] | None:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None) if found is not None else None
-    return found if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, ReplayedError) else None
+    is_error = isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, ReplayedError)
+    return found if is_error else None
 
 
 @lru_cache(maxsize=256)
 def _both(original: type[Exception]) -> Any:
-    return type(original.__name__, (ReplayedError, original), {"__module__": original.__module__, "__str__": original.__str__})
+    body = {"__module__": original.__module__, "__str__": original.__str__}
+    return type(original.__name__, (ReplayedError, original), body)

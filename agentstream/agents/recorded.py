@@ -14,7 +14,8 @@ from datetime import datetime, timezone
 from hashlib import sha256
 from typing import Any
 
-from agentstream.agents.calls import StepCall, backend_here, opening, recording
+from agentstream.agents.calls import StepCall
+from agentstream.agents.opening import backend_here, opening, recording
 from agentstream.backends.driving import Steps, drive
 
 __all__ = ["now", "random", "uuid4"]

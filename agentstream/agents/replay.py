@@ -78,15 +78,15 @@ def replay(
     log = yield from core.require(session)
     state = fold(log)
     recorded = named_run(state, run)
-    worker = Worker(core, session, state, recorded.key, until=_until(state, recorded, until), sync=not spec.is_async, in_loop=in_loop)
+    stop = _until(state, recorded, until)
+    worker = Worker(core, session, state, recorded.key, until=stop, sync=not spec.is_async, in_loop=in_loop)
     plan = _Replayed(recorded, _other_input(spec, recorded, input))
     end = yield from _go(worker, spec, plan)
     if end.divergence is None:
         end.divergence = _compare_ends(worker, recorded, end)
-    served = sum(entry.handed and entry.step is not None for entry in worker.journal.entries)
     if recorded.agent != spec.name:
         end.notes.append(f"the run was recorded with agent {recorded.agent!r}, replayed with {spec.name!r}")
-    return Report(end.divergence is None, end.result, served, end.divergence, tuple(end.notes), end.error)
+    return Report(end.divergence is None, end.result, len(worker.served), end.divergence, tuple(end.notes), end.error)
 
 
 def _go(worker: Worker, spec: AgentSpec, plan: _Replayed) -> Steps[_End]:
@@ -114,8 +114,16 @@ def _compare_ends(worker: Worker, run: Run, end: _End) -> Divergence | None:
         actual = {"name": now.name, "text": now.text}
         if run.status == "finished":
             return compare(before, number, "0", "raised", run.encoded_result, actual, _raised_at(end.error))
-        recorded = {"name": run.error.get("name"), "text": run.error.get("text")} if run.error is not None else None
-        return None if recorded in (None, actual) else compare(before, number, "0", "raised", recorded, actual)
+        if run.error is None:
+            end.notes.append(f"the run is {run.status} in the record; the code raised {now.name} where the record ends")
+            return None
+        then = RecordedError.read(run.error)
+        recorded = {"name": then.name, "text": then.text}
+        return (
+            None
+            if recorded == actual
+            else compare(before, number, "0", "raised", recorded, actual, _raised_at(end.error))
+        )
     if run.status == "failed" and run.error is not None:
         if not _retriable_end(worker):
             return compare(before, number, "0", "did_not_raise", run.error, end.data)
@@ -173,5 +181,3 @@ def _until(state: State, run: Run, until: Any) -> int | None:
         raise TypeError(f"until= is the number of a step in the run, a step Event or a Position, not {until!r}")
     steps = [step for step in state.steps if step.run == run.key or step.run.startswith(run.key + "/")]
     return sum(step.last.start.index < index for step in steps)
-
-

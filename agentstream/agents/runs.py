@@ -7,7 +7,6 @@ claim, decides again on what the log then says, and calls the agent's function.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,12 +24,12 @@ from agentstream.errors import (
     RunCancelled,
     RunExhausted,
     RunPending,
-    RunWaiting,
 )
 from agentstream.sessions.claims import release, under_claim, win
-from agentstream.sessions.events import run_key
+from agentstream.sessions.events import Event, run_key
 from agentstream.sessions.ids import fresh_id
 from agentstream.sessions.state import Run, State, fold
+from agentstream.sessions.waits import refuse_while_waiting
 from agentstream.sessions.writing import open_or_create
 
 if TYPE_CHECKING:
@@ -73,14 +72,25 @@ class _Plan:
 
 
 def run(
-    core: Core, session: str, options: Options, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool
+    core: Core,
+    session: str,
+    options: Options,
+    function: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    in_loop: bool,
 ) -> Steps[Any]:
     """`session.run`: a new run, or the open one that this same call began."""
     spec = runnable(function, in_loop=in_loop)
     arguments = spec.bind(args, kwargs)
     fresh = run_key(options.run_id) if options.run_id is not None else fresh_id()
     log = yield from open_or_create(core, session)
-    return (yield from _run(core, log, spec, options, lambda state: _plan(state, spec, arguments, options, fresh), in_loop))
+
+    def plan_for(state: State) -> _Plan:
+        return _plan(state, spec, arguments, options, fresh)
+
+    return (yield from _run(core, log, spec, options, plan_for, in_loop))
 
 
 def resume(core: Core, session: str, options: Options, function: Any, *, in_loop: bool) -> Steps[Any]:
@@ -149,7 +159,7 @@ def _go_on(state: State, run: Run) -> _Plan:
     if run.status == "exhausted":
         raise _exhausted(state, run)
     if run.status == "waiting":
-        raise RunWaiting(f"session {state.session!r}: run {run.id!r} waits for an answer")
+        refuse_while_waiting(state, run)
     return _Plan(run.key, run)
 
 
@@ -161,8 +171,8 @@ def _check_same(state: State, run: Run, spec: AgentSpec, arguments: Arguments) -
 def _pending(state: State, run: Run) -> RunPending:
     way = "is still open" if run.open else f"is {run.status}"
     return RunPending(
-        f"session {state.session!r}: run {run.id!r} of {run.agent}({_shown(run.arguments)}) {way}, and this is another call. "
-        "session.resume(fn) goes on with the recorded one, session.cancel() ends it",
+        f"session {state.session!r}: run {run.id!r} of {run.agent}({_shown(run.arguments)}) {way}, "
+        "and this is another call. session.resume(fn) goes on with the recorded one, session.cancel() ends it",
         run=run.id,
         agent=run.agent,
         arguments=run.arguments,
@@ -177,21 +187,25 @@ def _shown(arguments: dict[str, Any]) -> str:
 def _exhausted(state: State, run: Run) -> RunExhausted:
     return RunExhausted(
         f"session {state.session!r}: run {run.id!r} was begun again and again without a single step further. "
-        "Look at its last events, then session.cancel(), session.rewind(at=…), or raise max_attempts"
+        "Look at its last events, then session.cancel() or session.rewind(at=…)"
     )
 
 
 def fruitless_claims(state: State, key: str) -> int:
-    """How many claims of this run in a row added no outcome (in a fork, those of the fork alone)."""
+    """How many claims of this run in a row added no outcome, nor came to wait (in a fork, those of the fork alone)."""
     count = 0
     for event in state.events[state.inherited :]:
         if event.mark == "fenced":
             continue
         if event.type == "claim" and event.value.get("run") == key:
             count += 1
-        elif event.type == "outcome" and event.claim is not None:
+        elif event.type == "rewind" or (event.type == "outcome" and event.claim is not None) or _came_to_wait(event):
             count = 0
     return count
+
+
+def _came_to_wait(event: Event) -> bool:
+    return event.type == "status" and event.value.get("status") == "waiting"
 
 
 # --- running ---------------------------------------------------------------------------------------------------------
@@ -205,14 +219,16 @@ def _run(
     if plan.finished:
         return _recorded_result(spec, plan)
     claim = yield from win(log, run=plan.key, take_over=options.take_over)
+    writer: Writer | None = None
     try:
         state = fold(log)
         plan = plan_for(state)  # what came in between counts
         if plan.finished:
             return _recorded_result(spec, plan)
         writer = Writer(core.backend, session, claim)
-        worker = Worker(core, session, state, plan.key, claim=claim, writer=writer, sync=not spec.is_async, in_loop=in_loop)
-        writer.stopped = worker.stopped
+        sync = not spec.is_async
+        worker = Worker(core, session, state, plan.key, claim=claim, writer=writer, sync=sync, in_loop=in_loop)
+        writer.stopped = worker.stop
         if plan.run is not None and fruitless_claims(state, plan.key) > options.max_attempts:
             worker.put_status(plan.key, "exhausted")
             yield from worker.flush()
@@ -228,6 +244,8 @@ def _run(
     except Stop as stop:
         raise stop.error from stop.__cause__
     finally:
+        if writer is not None:
+            writer.close()
         yield from release(claim)
 
 
@@ -241,19 +259,13 @@ def _recorded_result(spec: AgentSpec, plan: _Plan) -> Any:
 def _attend(worker: Worker, spec: AgentSpec, plan: _Plan) -> Steps[Any]:
     """Calls the agent's function and records how it ended."""
     try:
-        outcome = yield from call_agent(worker, spec, plan)
-    except Stop:
-        raise
-    except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
-        raise
+        value, data, typed = yield from call_agent(worker, spec, plan)
     except Exception as error:
-        worker.raise_stop()
         value = {"run": plan.key, **RecordedError.of(error).stored()}
         worker.put("error", f"{plan.key}!{worker.claim.number if worker.claim is not None else 0}", value)
         worker.put_status(plan.key, "failed")
         yield from worker.flush()
         raise
-    value, data, typed = outcome
     worker.put("outcome", plan.key, {"result": data, **({"typed": True} if typed else {})}, packed="result")
     worker.put_status(plan.key, "finished")
     yield from worker.flush()
@@ -261,24 +273,28 @@ def _attend(worker: Worker, spec: AgentSpec, plan: _Plan) -> Steps[Any]:
 
 
 def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, Any, bool]]:
-    """Calls the function in the run's first lane; the result is checked against what the journal still holds."""
+    """Calls the function in the run's first lane; the result is checked against what the journal still holds.
+
+    Whatever the function returned or raised, what stopped the run is raised instead.
+    """
     arguments = plan.arguments
     encoded, typed = (arguments.data, arguments.typed) if arguments is not None else _recorded_call(plan.run)
     args, kwargs = spec.call(encoded, typed)
-    worker.root.owner = worker.owner_here(spec)
     token = enter(worker.root)
     try:
         with run_open():
             result = yield Call(lambda: worker.call(spec, args, kwargs))
-    except Stop:
-        worker.raise_stop()
+        _leave_open_calls(worker)
+    except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
+        worker.interrupt(error)
         raise
     except Exception:
         worker.raise_stop()
+        _leave_open_calls(worker)
         raise
-    except BaseException:
-        if worker.writer is not None:
-            worker.writer.discard()
+    except BaseException as error:
+        worker.raise_stop()
+        worker.interrupt(error)
         raise
     finally:
         leave(token)
@@ -290,6 +306,11 @@ def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, A
         what = f"the code returned without calling {call[0]} {call[1]!r}, which was recorded"
         raise worker.diverge("missing_call", left[0], None, None, left[0].lane, what)
     return spec.returned(result)
+
+
+def _leave_open_calls(worker: Worker) -> None:
+    for call in list(worker.open_calls):
+        call.leave()
 
 
 def _recorded_call(run: Run) -> tuple[Any, bool]:

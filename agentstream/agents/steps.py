@@ -7,6 +7,7 @@ The wrapper is thin: sync and async differ only in the driver. What happens in b
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import functools
 import inspect
@@ -17,10 +18,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from agentstream.agents.calls import Effect, StepCall, backend_here, begin, opening, recording, unknown
-from agentstream.agents.context import current_call, current_lane, inside, is_muted
+from agentstream.agents.asking import approving
+from agentstream.agents.calls import Effect, StepCall, unknown
+from agentstream.agents.context import current_call, current_lane, inside, is_muted, said_outside
+from agentstream.agents.opening import backend_here, opening, recording
 from agentstream.agents.stops import Stop
-from agentstream.backends.driving import Call, Sleep, Wait, adrive, drive
+from agentstream.backends.driving import Call, Sleep, adrive, drive
 from agentstream.errors import AgentStreamError, NotSerializable
 from agentstream.sessions import codec
 from agentstream.sessions.ids import fresh_id
@@ -48,6 +51,7 @@ class StepSpec:
     effect: Effect
     retries: int
     timeout: float | None
+    approve: bool
     is_async: bool
     signature: inspect.Signature = field(repr=False)
 
@@ -55,8 +59,9 @@ class StepSpec:
 class _Raise:
     """An exception as a generator's value, so that it is raised by the wrapper and not through the generator."""
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, *, final: bool = False) -> None:
         self.error = error
+        self.final = final
 
 
 @overload
@@ -70,6 +75,7 @@ def step(
     retries: int = 0,
     timeout: float | None = None,
     kind: str = "function",
+    approve: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def step(
     function: Callable[..., Any] | None = None,
@@ -81,6 +87,7 @@ def step(
     retries: int = 0,
     timeout: float | None = None,
     kind: str = "function",
+    approve: bool = False,
 ) -> Any:
     """Makes a function a step: in a run its outcome is recorded, and served on resume and replay.
 
@@ -91,19 +98,23 @@ def step(
     - `retries`: further attempts after an exception; `timeout`: seconds for one attempt (a sync
       function goes on in its thread after that, only nobody waits).
     - `kind`: how it is shown: function, tool, model, human, clock, …
+    - `approve`: a person is asked before each call; where they do not approve it raises `Denied`
+      and nothing is called. Such a step is refused where there is nobody to ask: outside a run.
 
     The arguments and the result have a JSON form or `NotSerializable` is raised. What the function
     returns is what the record says: tuples are lists, and a model or dataclass is rebuilt from the
     return annotation (without one it is plain data). Outside a run the function is called as it is;
     inside another step it is part of that step. A sync step in an async agent waits in place.
     """
-    _check_options(effect, retries, timeout, key, name)
+    _check_options(effect, retries, timeout, key, name, approve)
     if function is None:
-        return functools.partial(step, name=name, key=key, effect=effect, retries=retries, timeout=timeout, kind=kind)
+        return functools.partial(
+            step, name=name, key=key, effect=effect, retries=retries, timeout=timeout, kind=kind, approve=approve
+        )
     if not callable(function):
         raise TypeError(f"@step is for functions, not {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{plain_name(function)} is a generator; a step returns one value. Collect what it yields in a step")
+        raise TypeError(f"{plain_name(function)} is a generator; a step returns one value: collect what it yields")
     spec = StepSpec(
         function,
         name or plain_name(function),
@@ -112,13 +123,14 @@ def step(
         effect,
         retries,
         timeout,
+        approve,
         inspect.iscoroutinefunction(function),
         inspect.signature(function),
     )
     return _async_step(spec) if spec.is_async else _sync_step(spec)
 
 
-def _check_options(effect: Any, retries: Any, timeout: Any, key: Any, name: Any) -> None:
+def _check_options(effect: Any, retries: Any, timeout: Any, key: Any, name: Any, approve: Any) -> None:
     if effect not in EFFECTS:
         raise ValueError(f"effect= is one of {', '.join(EFFECTS)}, not {effect!r}")
     if not isinstance(retries, int) or retries < 0:
@@ -127,6 +139,8 @@ def _check_options(effect: Any, retries: Any, timeout: Any, key: Any, name: Any)
         raise ValueError('a step with effect="once" is never tried again by itself: retries= must be 0')
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout= is a number of seconds above 0, not {timeout!r}")
+    if not isinstance(approve, bool):
+        raise TypeError(f"approve= is True or False, not {approve!r}")
     if key is not None and not callable(key):
         raise TypeError("key= is a function of the step's arguments")
     if name is not None and (not isinstance(name, str) or not name):
@@ -135,6 +149,8 @@ def _check_options(effect: Any, retries: Any, timeout: Any, key: Any, name: Any)
 
 def plain_name(function: Callable[..., Any]) -> str:
     """A function's name without the functions it was defined in, so that moving it does not rename it."""
+    while isinstance(function, functools.partial):
+        function = function.func
     name = getattr(function, "__qualname__", type(function).__name__)
     return str(name).rpartition("<locals>.")[2]
 
@@ -198,6 +214,11 @@ def _is_plain(spec: StepSpec) -> bool:
             f'step {spec.name!r} has effect="once" and is called inside another step, where it would not be recorded; '
             "call it from the agent itself"
         )
+    if spec.approve and not said_outside():
+        raise AgentStreamError(
+            f"step {spec.name!r} needs a person's approval, which can only be asked for in a run and outside other "
+            "steps; `with agentstream.outside_run():` calls it without"
+        )
     return True
 
 
@@ -205,30 +226,38 @@ def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, i
     """One call of a step: served, or made and recorded."""
     bound = spec.signature.bind(*args, **kwargs)
     told = spec.key(*args, **kwargs) if spec.key is not None else dict(bound.arguments)
-    call = yield from opening(spec.kind, spec.name, told, effect=spec.effect, in_loop=in_loop)
+    denied = (yield from approving(spec.name, spec.kind, told, in_loop=in_loop)) if spec.approve else None
+    effect = spec.effect if denied is None else "repeat"  # nothing is acted out, so nothing can become unknown
+    call = yield from opening(spec.kind, spec.name, told, effect=effect, in_loop=in_loop)
     if call.served is not None:
         return (yield from _serve(spec, call))
-    attempts_left = spec.retries
+    if denied is not None:
+        yield from call.failing(denied, in_loop=in_loop)
+        return _Raise(denied)
     pause = FIRST_PAUSE
-    while True:
-        outcome = yield from _attempt(spec, call, args, kwargs)
-        if not isinstance(outcome, _Raise) or not attempts_left or not isinstance(outcome.error, Exception):
+    for attempts_left in range(spec.retries, -1, -1):
+        outcome = yield from _attempt(spec, call, args, kwargs, in_loop=in_loop)
+        if not isinstance(outcome, _Raise) or outcome.final or not attempts_left:
             return outcome
-        attempts_left -= 1
-        yield Sleep(pause * random.uniform(0.5, 1.0))
+        try:
+            yield Sleep(pause * random.uniform(0.5, 1.0))
+        except asyncio.CancelledError:
+            call.overtaken()
+            raise
         pause = min(pause * 2, LONGEST_PAUSE)
-        call = StepCall(call.worker, call.lane, call.id, call.call, call.effect, call.data, entry=call.entry)
         call.worker.check()
-        yield from begin(call)
+        call = call.lane.last = call.next()
+        yield from call.beginning()
+    raise AssertionError("the last attempt returns")
 
 
 def _serve(spec: StepSpec, call: StepCall) -> Steps[Any]:
     served = call.served
     assert served is not None
     if served.cancelled:
-        if not spec.is_async:
-            return _Raise(asyncio.CancelledError())
-        yield Wait(Future())  # until the code cancels it again, as it did
+        if spec.is_async and not served.raised:
+            yield from call.worker.forever()  # until the code cancels it again, as it did
+        return _Raise(asyncio.CancelledError())
     if served.error is not None:
         return _Raise(served.error.exception())
     return _typed(spec, served.result, served.typed)
@@ -238,40 +267,66 @@ def _typed(spec: StepSpec, value: Any, typed: bool) -> Any:
     return codec.rebuild(value, codec.annotation_of_return(spec.function)) if typed else value
 
 
-def _attempt(spec: StepSpec, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps[Any]:
+def _attempt(
+    spec: StepSpec, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool
+) -> Steps[Any]:
     try:
         with inside(call):
-            result = yield Call(_thunk(spec, args, kwargs))
+            result = yield Call(_body(spec, args, kwargs))
     except Stop:
         call.abandon()
         raise
     except asyncio.CancelledError:
-        call.cancel()
+        if _was_cancelled():
+            call.cancel()
+        else:
+            yield from call.raised_cancelled()
         raise
-    except Exception as error:
-        if spec.effect == "once" and spec.timeout is not None and isinstance(error, _TimedOut):
+    except _Late as late:
+        error = TimeoutError(str(late))
+        if spec.effect == "once":
             call.abandon()
-            raise call.worker.stop(unknown(call.worker, call.key, f"was not done after {spec.timeout} s")) from error
-        yield from call.failing(error)
+            raise call.worker.stop(unknown(call.worker, call.key, f"was not done after {spec.timeout} s")) from None
+        yield from call.failing(error, in_loop=in_loop)
         return _Raise(error)
-    except BaseException:
+    except Exception as error:
+        yield from call.failing(error, in_loop=in_loop)
+        return _Raise(error)
+    except BaseException as error:
         call.abandon()
+        call.worker.interrupt(error)
         raise
     try:
         encoded = codec.encode(result, where=f"result of {spec.name}")
         value = _typed(spec, codec.decode(encoded.data), encoded.typed)
     except NotSerializable as error:
-        yield from call.failing(error)  # the effect has happened: that it has no record must not repeat it
-        return _Raise(error)
-    yield from call.finishing(result)
+        yield from call.failing(error, happened=True, in_loop=in_loop)
+        return _Raise(error, final=True)
+    yield from call.finishing(result, in_loop=in_loop)
     return value
 
 
-class _TimedOut(TimeoutError):
+def _was_cancelled() -> bool:
+    """Whether somebody asked for the cancellation that this task meets (before Python 3.11 there is no telling)."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    cancelling = getattr(task, "cancelling", None)
+    return cancelling is None or cancelling() > 0
+
+
+# --- one attempt, for so long -----------------------------------------------------------------------------------------
+
+
+class _Late(Exception):
     """An attempt took longer than the step's `timeout`."""
 
+    def __init__(self, spec: StepSpec) -> None:
+        super().__init__(f"step {spec.name!r} was not done after {spec.timeout} s")
 
-def _thunk(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
+
+def _body(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
     if spec.timeout is None:
         return lambda: spec.function(*args, **kwargs)
     if spec.is_async:
@@ -279,24 +334,25 @@ def _thunk(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cal
     return lambda: _in_thread(spec, args, kwargs)
 
 
-def _late(spec: StepSpec) -> _TimedOut:
-    return _TimedOut(f"step {spec.name!r} was not done after {spec.timeout} s")
-
-
 async def _within(spec: StepSpec, work: Any) -> Any:
+    """Awaits `work`, cancelled after the step's timeout; what it comes to in spite of that stands."""
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=spec.timeout)
+        if not done:
+            task.cancel()
+            await asyncio.wait({task})
+            if task.cancelled():
+                raise _Late(spec)
     except asyncio.CancelledError:
         task.cancel()
+        await asyncio.wait({task})
         raise
-    if done:
-        return task.result()
-    task.cancel()
-    raise _late(spec)
+    return task.result()
 
 
 def _in_thread(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Calls the function in a thread that nobody waits for longer than the step's timeout."""
     future: Future[Any] = Future()
     context = contextvars.copy_context()
 
@@ -307,12 +363,9 @@ def _in_thread(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             future.set_exception(error)
 
     threading.Thread(target=work, name=f"agentstream-step-{spec.name}", daemon=True).start()
-    try:
-        return future.result(spec.timeout)
-    except BaseException:
-        if future.done():
-            raise
-        raise _late(spec) from None
+    if not concurrent.futures.wait([future], spec.timeout).done:
+        raise _Late(spec)
+    return future.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +376,6 @@ class CurrentStep:
     attempt: int
     idempotency_key: str
     key: str | None
-
 
 
 def current_step() -> CurrentStep:

@@ -1,7 +1,9 @@
-"""A worker: one run being executed or replayed, and where its lanes are in the journal.
+"""A worker: one run being executed or replayed.
 
-Everything here is told from the journal and from what the code has asked so far; the
-waiting (a lane that cannot be placed yet, an outcome whose turn has not come) is yielded.
+It holds what its lanes share: the journal and where the code is in it, the writer, and
+what stops the run. A stop (the run is fenced, diverged, …) or an interruption (cancelled
+from outside, KeyboardInterrupt) poisons the run: every later step raises it again, so that
+code which catches everything goes nowhere and writes nothing.
 """
 
 from __future__ import annotations
@@ -9,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import weakref
-from concurrent.futures import Future
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agentstream.agents.context import Lane, Owner, owner_here
+from agentstream.agents.context import Lane, caller_here, worker_in
 from agentstream.agents.divergence import Divergence, calling_code, compare
-from agentstream.agents.journal import ROOT, Call, Entry, Journal, LaneEntry, describe
+from agentstream.agents.journal import ROOT, Call, Entry, Journal, describe
+from agentstream.agents.lanes import Lanes
+from agentstream.agents.progress import Progress
 from agentstream.agents.stops import Stop
-from agentstream.agents.writer import Writer
-from agentstream.backends.driving import Sleep, Wait
+from agentstream.agents.turns import Turnstile
+from agentstream.backends.driving import Wait
 from agentstream.errors import AgentStreamError, Diverged, ReplayOffline
 from agentstream.sessions.events import StepKey, write_event
 from agentstream.sessions.items import Packer
@@ -26,19 +29,12 @@ from agentstream.sessions.positions import Position
 
 if TYPE_CHECKING:
     from agentstream.agents.agent import AgentSpec
+    from agentstream.agents.calls import StepCall
+    from agentstream.agents.writer import Writer
     from agentstream.backends.driving import Steps
     from agentstream.sessions.claims import Claim
     from agentstream.sessions.core import Core
-    from agentstream.sessions.state import State
-
-SETTLING = 8
-"""Turns of the event loop that code gets to act on an outcome before one of another lane is handed on."""
-
-STALLED = 1.0
-"""Seconds without any progress of the run after which something that was waited for is taken not to come."""
-
-STALLED_BY_STRANGERS = 10.0
-"""The same while tasks are about that may still turn out to be the missing lane."""
+    from agentstream.sessions.state import Run, State
 
 
 class Worker:
@@ -66,32 +62,37 @@ class Worker:
         self.until = until
         self.sync = sync
         self.in_loop = in_loop
-        self.journal = Journal(state, run)
-        self.packer = Packer(claim.number if claim is not None else 0)
-        for event in state.events:
-            if event.type == "item" and isinstance(event.value, dict) and isinstance(event.value.get("items"), list):
-                self.packer.learn(event.key, event.value["items"])
         self.pid = os.getpid()
-        self.poison: Exception | None = None
+        self.poison: BaseException | None = None
         self.divergence: Divergence | None = None
         self.ended = False
-        self.lock = threading.RLock()
-        self.flying = 0
-        self.progress = 0
-        self.pure_pending = False
-        self.attempts = dict(state.attempts)
-        self.tasks_before = _tasks()
+        self.journal = Journal(state, run)
+        self.packer = _packer(state, claim)
+        self.progress = Progress(lambda context: worker_in(context) is self)
+        self.turnstile = Turnstile(self.journal.turns, self.progress, self.check)
+        self.lanes = Lanes(self, self.journal)
         self.root = Lane(self, run, entry=self.journal.lane(run, ROOT))
-        self._lanes: weakref.WeakKeyDictionary[Any, list[Lane]] = weakref.WeakKeyDictionary()
-        self._parked: list[Future[None]] = []
-        self._turns: dict[int, Future[None]] = {}
-        self._next_turn = 0
-        self._handings = 0
-        self._last_owner: Owner | None = None
+        self.open_calls: dict[StepCall, None] = {}
+        """Steps being made."""
+        self.served: list[Entry] = []
+        """The recorded steps whose outcome the code was given."""
+        self._attempts = dict(state.attempts)
+        self._lock = threading.Lock()
+        self._pure = self._pure_durable = 0
 
     @property
     def replaying(self) -> bool:
         return self.writer is None
+
+    @property
+    def recorded(self) -> Run | None:
+        """The run as the journal has it; None for one that began just now."""
+        return next((run for run in self.state.runs.values() if run.key == self.run), None)
+
+    @property
+    def record_is_whole(self) -> bool:
+        """Whether the record holds the run to its end."""
+        return self.recorded is not None and not self.recorded.open
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
@@ -105,37 +106,52 @@ class Worker:
             )
 
     def raise_stop(self) -> None:
-        """Raises the run's stop again, if it was stopped."""
-        if self.poison is not None:
-            raise Stop(self.poison)
+        """Raises what stopped or interrupted the run, if anything did."""
+        poison = self.poison
+        if isinstance(poison, Exception):
+            raise Stop(poison)
+        if poison is not None:
+            raise type(poison)(*poison.args)
 
-    def stopped(self, error: Exception) -> None:
-        """Told by the writer when an append was refused for good."""
-        self.stop(error)
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop signal ended the run: nothing is written any more."""
+        return isinstance(self.poison, Exception)
 
     def stop(self, error: Exception) -> Stop:
         """Poisons the run: every later step of it raises the same."""
-        with self.lock:
+        self._poison(error)
+        return Stop(self.poison if isinstance(self.poison, Exception) else error)
+
+    def interrupt(self, error: BaseException) -> None:
+        """The run is ended from outside, to be resumed: its code must not record how it tidies up."""
+        self._poison(error)
+
+    def _poison(self, error: BaseException) -> None:
+        with self._lock:
             if self.poison is None:
                 self.poison = error
-        self._wake()
-        return Stop(self.poison)
+        if self.writer is not None and isinstance(error, Exception):
+            self.writer.discard()
+        self.lanes.wake()
+        self.turnstile.wake()
 
-    def diverge(
-        self, kind: str, entry: Entry | None, call: Call | None, data: Any, lane: str, what: str, *, code: str | None = None
-    ) -> Stop:
+    def forever(self) -> Steps[None]:
+        """Waits until the code cancels the caller, or the run is stopped."""
+        while True:
+            self.check()
+            yield Wait(self.lanes.park())
+
+    # --- divergence --------------------------------------------------------------------------------------------------
+
+    def diverge(self, kind: str, entry: Entry | None, call: Call | None, data: Any, lane: str, what: str) -> Stop:
         """The stop for code that does not agree with the journal at `entry`."""
-        recorded = describe(entry.call, self._recorded_input(entry)) if entry is not None else None
+        recorded = describe(entry.call, entry.encoded_input) if entry is not None else None
         actual = describe(call, data) if call is not None else None
-        divergence = compare(
-            self.before(entry), self.journal.index(entry), lane, kind, recorded, actual, code or calling_code()
-        )
-        return self.stop_diverged(divergence, what)
-
-    def stop_diverged(self, divergence: Divergence, what: str) -> Stop:
-        with self.lock:
-            if self.divergence is None:
-                self.divergence = divergence
+        number = self.journal.index(entry)
+        divergence = compare(self.before(entry), number, lane, kind, recorded, actual, calling_code())
+        with self._lock:
+            self.divergence = self.divergence or divergence
         at = divergence.before.index
         message = (
             f"session {self.session!r} at event {at}: {what}\n{divergence}\n"
@@ -145,218 +161,91 @@ class Worker:
         return self.stop(Diverged(message, divergence=divergence))
 
     def before(self, entry: Entry | None) -> Position:
-        """The cut just before a recorded step; the end of the log where there is none."""
-        index = entry.started.index if entry is not None else self.state.index
+        """The cut just before a recorded step; just before the run's end where there is none."""
+        if entry is not None:
+            index = entry.begun
+        else:
+            run = self.recorded
+            index = run.outcome.index if run is not None and run.outcome is not None else self.state.index
         if index == 0:
             return Position(self.session, self.state.incarnation, 0)
         return self.state.events[index - 1].position
 
-    def _recorded_input(self, entry: Entry) -> Any:
-        if entry.step is not None:
-            return entry.step.encoded_input
-        run = next((run for run in self.state.runs.values() if run.start is entry.started), None)
-        return run.encoded_arguments if run is not None else None
-
-    # --- lanes -------------------------------------------------------------------------------------------------------
-
-    def lane_of(self, parent: Lane, owner: Owner) -> Lane:
-        """The lane of another task or thread that was opened from `parent`; a new one at its first call."""
-        task = owner[0]() if owner[0] is not None else None
-        with self.lock:
-            for lane in self._lanes.get(task, ()) if task is not None else ():
-                if lane.parent is parent:
-                    return lane
-            lane = Lane(self, parent.run, parent, owner)
-            if task is not None:
-                self._lanes.setdefault(task, []).append(lane)
-            return lane
-
-    def place(self, lane: Lane, call: Call, data: Any, *, in_loop: bool) -> Steps[Entry | None]:
-        """The recorded step for this call, None if it is new; moves the lane on. Raises the stop if they disagree."""
-        if lane.entry is None:
-            yield from self._settle(lane, call, data, in_loop=in_loop)
-        entry = lane.entry
-        assert entry is not None
-        with self.lock:
-            recorded = entry.steps.get(lane.cursor)
-            if recorded is not None and recorded.call != call:
-                recorded = self._reassign(lane, call) or recorded
-            if recorded is not None and recorded.call != call:
-                raise self._disagree(recorded, call, data, lane)
-            self.progress += 1
-            lane.calls.append(call)
-            lane.cursor += 1
-            if recorded is not None:
-                recorded.handed = recorded.handed or not recorded.served
-            return recorded
-
-    def _disagree(self, recorded: Entry, call: Call, data: Any, lane: Lane) -> Stop:
-        same_call = recorded.call[:2] == call[:2]
-        kind = "different_args" if same_call else "different_call"
-        what = (
-            f"{call[0]} {call[1]!r} was recorded here with another input"
-            if same_call
-            else f"the code calls {call[0]} {call[1]!r} where {recorded.call[0]} {recorded.call[1]!r} was recorded"
-        )
-        return self.diverge(kind, recorded, call, data, lane.id, what)
-
-    def _settle(self, lane: Lane, call: Call, data: Any, *, in_loop: bool) -> Steps[None]:
-        """Finds out which recorded lane a new lane is.
-
-        If none matches but recorded ones are still missing, this may be a new lane, or a
-        recorded one whose first call changed: nobody can tell until those have come.
-        """
-        above = lane.parent
-        while above is not None and above.entry is None:
-            above = above.parent
-        assert above is not None and above.entry is not None
-        parent = above.entry
-        while True:
-            self.check()
-            with self.lock:
-                match = next((c for c in parent.children if c.holder is None and c.matches([call])), None)
-                missing = [c for c in parent.children if c.holder is None and c.binding]
-                if match is None and (not missing or not in_loop and _loop_runs_here()):
-                    match = self.journal.lane(lane.run, self._new_lane_id(parent))
-                    parent.children.append(match)
-                if match is not None:
-                    match.holder = lane
-                    lane.entry = match
-                    self.progress += 1
-                    self._wake()
-                    return
-                parked: Future[None] = Future()
-                self._parked.append(parked)
-            if not (yield from self._patience(parked)):
-                first = missing[0].first
-                raise self.diverge(
-                    "different_args" if first is not None and first.call[:2] == call[:2] else "different_call",
-                    first,
-                    call,
-                    data,
-                    missing[0].id,
-                    f"a lane begins with {call[0]} {call[1]!r} as none was recorded, and the recorded one did not come",
-                )
-
-    def _new_lane_id(self, parent: LaneEntry) -> str:
-        number = len(parent.children)
-        while (parent.run, f"{parent.id}.{number}") in self.journal.lanes:
-            number += 1
-        return f"{parent.id}.{number}"
-
-    def _patience(self, parked: Future[None]) -> Steps[bool]:
-        """Waits until something moves; False once nothing has moved for so long that nothing will."""
-        while True:
-            before = self.progress
-            strangers = _tasks() - self.tasks_before - len(self._lanes)
-            try:
-                yield Wait(parked, STALLED_BY_STRANGERS if strangers > 0 else STALLED)
-                return True
-            except TimeoutError:
-                if self.progress == before and not self.flying:
-                    return False
-
-    def _reassign(self, lane: Lane, call: Call) -> Entry | None:
-        """Gives the lane another record that fits all it has asked: lanes that began alike are interchangeable."""
-        entry = lane.entry
-        if entry is None or lane.parent is None:
-            return None
-        wanted = [*lane.calls, call]
-        siblings = next((p.children for p in self.journal.lanes.values() if entry in p.children), [])
-        for other in siblings:
-            holder = other.holder
-            if other is entry or not other.matches(wanted):
-                continue
-            if holder is None or (holder.cursor <= lane.cursor and entry.matches(holder.calls)):
-                entry.holder, other.holder = holder, lane
-                lane.entry = other
-                if holder is not None:
-                    holder.entry = entry
-                for ordinal in range(lane.cursor):
-                    theirs = holder is not None and ordinal < holder.cursor
-                    other.steps[ordinal].handed, entry.steps[ordinal].handed = True, theirs
-                return other.steps[lane.cursor]
-        return None
-
-    def _wake(self) -> None:
-        with self.lock:
-            woken, self._parked = self._parked, []
-            if self.poison is not None:
-                woken += self._turns.values()
-                self._turns = {}
-        for future in woken:
-            if not future.done():
-                future.set_result(None)
-
-    # --- handing on --------------------------------------------------------------------------------------------------
-
-    def hand(self, entry: Entry, owner: Owner | None, *, in_loop: bool) -> Steps[None]:
-        """Returns when it is this outcome's turn: within an event loop they are handed on in the log's order."""
-        settled = -1
-        while in_loop and not entry.handed:
-            self.check()
-            with self.lock:
-                self._pass_handed()
-                ahead = self.journal.handing[self._next_turn] if self._next_turn < len(self.journal.handing) else None
-                if ahead is None or ahead.order >= entry.order:
-                    if self._last_owner in (None, owner) or settled == self._handings:
-                        break
-                    settled = self._handings
-                    waiting = None
-                else:
-                    waiting = self._turns.setdefault(entry.order, Future())
-            if waiting is None:
-                for _ in range(SETTLING):
-                    yield Sleep(0)
-            elif not (yield from self._patience(waiting)):
-                with self.lock:
-                    self._next_turn = max(self._next_turn, entry.order)  # what is ahead is not coming
-        with self.lock:
-            entry.handed = True
-            self.progress += 1
-            self._handings += 1
-            self._last_owner = owner
-            self._pass_handed()
-            handing = self.journal.handing
-            following = self._turns.pop(handing[self._next_turn].order, None) if self._next_turn < len(handing) else None
-        if following is not None and not following.done():
-            following.set_result(None)
-
-    def _pass_handed(self) -> None:
-        handing = self.journal.handing
-        while self._next_turn < len(handing) and handing[self._next_turn].handed:
-            self._next_turn += 1
-
     # --- calling the agent -------------------------------------------------------------------------------------------
 
-    def owner_here(self, spec: AgentSpec) -> Owner | None:
-        """Whose the first lane is: the calling code's; a sync agent in an event loop gets a thread, which will own it."""
-        return None if not spec.is_async and _loop_runs_here() and self.in_loop else owner_here()
-
     def call(self, spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Calls the agent's function: in a thread if it is a plain one and an event loop drives the run."""
-        if self.in_loop and not spec.is_async:
-            return asyncio.to_thread(spec.function, *args, **kwargs)
-        return spec.function(*args, **kwargs)
+        """Calls the agent's function; in an event loop a plain one in a thread, an async one in a task of its own."""
+        if not self.in_loop:
+            self.root.belongs_to(caller_here())
+            return spec.function(*args, **kwargs)
+        return self._call_apart(spec, lambda: spec.function(*args, **kwargs))
+
+    async def _call_apart(self, spec: AgentSpec, function: Callable[[], Any]) -> Any:
+        """In a task of its own a cancellation of the run is told from one that the run's own code asks for.
+
+        Code in a thread cannot be cancelled: it is waited for, and ends with its next step.
+        """
+
+        def first() -> Any:
+            caller = caller_here()
+            self.root.belongs_to(caller)
+            self.progress.member(caller)
+            return function()
+
+        async def root() -> Any:
+            return await first()
+
+        outer = asyncio.current_task()
+        if outer is not None:
+            self.progress.member(outer)
+        task = asyncio.ensure_future(root() if spec.is_async else asyncio.to_thread(first))
+        self.progress.member(task)
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            while not task.done():
+                try:
+                    await asyncio.wait({task})
+                except asyncio.CancelledError as error:
+                    cancelled = error
+                    self.interrupt(error)
+                    if spec.is_async:
+                        task.cancel()
+        except GeneratorExit:
+            task.cancel()
+            raise
+        if cancelled is not None:
+            if not task.cancelled():
+                task.exception()  # seen: what ends the run is the cancellation
+            raise cancelled
+        return task.result()
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def next_attempt(self, run: str, lane: str, ordinal: int) -> StepKey:
-        with self.lock:
+        with self._lock:
             identity = (run, lane, ordinal)
-            self.attempts[identity] = self.attempts.get(identity, 0) + 1
-            return StepKey(*identity, self.attempts[identity])
+            self._attempts[identity] = self._attempts.get(identity, 0) + 1
+            return StepKey(*identity, self._attempts[identity])
 
     def event(self, kind: str, key: str, value: dict[str, Any], *, operation: str = "insert") -> bytes:
         assert self.claim is not None
         return write_event(kind, key, value, claim=self.claim.number, operation=operation)
 
-    def put(self, kind: str, key: str, value: dict[str, Any], *, packed: str | None = None, within: float | None = None) -> None:
+    def put(
+        self,
+        kind: str,
+        key: str,
+        value: dict[str, Any],
+        *,
+        packed: str | None = None,
+        within: float | None = None,
+        operation: str = "insert",
+    ) -> None:
         """Hands an event to the writer, its field `packed` with long lists stored once; does not wait."""
         writer = self._writer()
         try:
             if packed is None or packed not in value:
-                writer.put(self.event(kind, key, value), within=within)
+                writer.put(self.event(kind, key, value, operation=operation), within=within)
                 return
             with self.packer.lock:
                 data, fresh = self.packer.pack(value[packed])
@@ -367,35 +256,42 @@ class Worker:
 
     def put_status(self, run: str, status: str) -> None:
         """Says how a run goes on; the one event that is updated."""
-        writer = self._writer()
-        try:
-            writer.put(self.event("status", run, {"status": status}, operation="update"))
-        except AgentStreamError as error:
-            raise self.stop(error) from error
+        self.put("status", run, {"status": status}, operation="update")
+
+    def put_pure(self, key: str, value: dict[str, Any]) -> None:
+        """Hands on the outcome of a pure step: it rides with what comes next, and nothing acts before it is durable."""
+        self.put("outcome", key, value, packed="result")
+        with self._lock:
+            self._pure += 1
+
+    @property
+    def pure_pending(self) -> bool:
+        """Whether the outcome of a pure step is not durable yet."""
+        return self._pure > self._pure_durable
 
     def flush(self) -> Steps[None]:
         """Returns when everything put so far is durable."""
+        pure = self._pure
         try:
             yield from self._writer().durable()
         except AgentStreamError as error:
             raise self.stop(error) from error
+        with self._lock:
+            self._pure_durable = max(self._pure_durable, pure)
 
     def _writer(self) -> Writer:
+        if self.stopped:
+            self.raise_stop()
         if self.writer is None:
             raise self.stop(ReplayOffline(f"session {self.session!r}: a replay writes nothing"))
         return self.writer
 
 
-def _tasks() -> int:
-    try:
-        return len(asyncio.all_tasks())
-    except RuntimeError:
-        return 0
-
-
-def _loop_runs_here() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _packer(state: State, claim: Claim | None) -> Packer:
+    """A packer that knows every list element the session holds."""
+    packer = Packer(claim.number if claim is not None else 0)
+    if claim is not None:
+        for event in state.events:
+            if event.type == "item" and isinstance(event.value, dict) and isinstance(event.value.get("items"), list):
+                packer.learn(event.key, event.value["items"])
+    return packer

@@ -40,7 +40,6 @@ Message = bytes | Callable[[], bytes]
 class _Batch:
     operation: Append
     tickets: list[Future[None]]
-    size: int
     tries: int = 0
 
 
@@ -59,12 +58,12 @@ class Writer:
     backend: Backend
     session: str
     claim: Claim
-    stopped: Callable[[Exception], None] = lambda error: None
+    stopped: Callable[[Exception], object] = lambda error: None
     """Told once, when an append was refused for good."""
     _seq: int = 1
     _buffer: list[_Waiting] = field(default_factory=list)
     _size: int = 0
-    _flying: bool = False
+    _flying: _Batch | None = None
     _timed: bool = False
     _error: Exception | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -76,7 +75,7 @@ class Writer:
     @property
     def idle(self) -> bool:
         """Whether everything that was put is durable."""
-        return not self._buffer and not self._flying
+        return not self._buffer and self._flying is None
 
     def put(self, *messages: Message, within: float | None = None) -> None:
         """Takes messages along with the next append; makes one after `within` seconds if none came before."""
@@ -97,20 +96,26 @@ class Writer:
             self._add(messages, time.monotonic())
             if self._buffer:
                 ticket = self._buffer[-1].ticket = self._buffer[-1].ticket or ticket
-            elif not self._flying:
-                return
+            elif self._flying is not None:
+                self._flying.tickets.append(ticket)
             else:
-                self._buffer.append(_Waiting(b"", 0, time.monotonic(), ticket))
+                return
             batch = self._take()
         if batch is not None:
             yield Detached(batch.operation, self._answered(batch))
         yield Wait(ticket)
 
     def discard(self) -> None:
-        """Drops what nobody waited for: the run was interrupted."""
+        """Drops what came after the last that somebody waits for: the run was stopped."""
         with self._lock:
-            self._buffer = [waiting for waiting in self._buffer if waiting.ticket is not None]
-            self._size = sum(waiting.size for waiting in self._buffer)
+            while self._buffer and self._buffer[-1].ticket is None:
+                self._size -= self._buffer.pop().size
+
+    def close(self) -> None:
+        """Drops what was not written: the run is over, and the session is another's to take."""
+        with self._lock:
+            self._buffer.clear()
+            self._size = 0
 
     def _refuse_if_stopped(self) -> None:
         if self._error is not None:
@@ -128,7 +133,7 @@ class Writer:
             if self._error is not None or not self._buffer:
                 return
             left = self._buffer[0].since + within - time.monotonic()
-            if left > 0.001 or self._flying:
+            if left > 0.001 or self._flying is not None:
                 self._timed = True
                 again = max(left, 0.005)
                 timer.later(again, lambda: self._overdue(within))
@@ -139,18 +144,18 @@ class Writer:
 
     def _take(self) -> _Batch | None:
         """The next append, if none is in flight. Under the lock."""
-        if self._flying or not self._buffer:
+        if self._flying is not None or not self._buffer:
             return None
         size = count = 0
         while count < len(self._buffer) and (count == 0 or size + self._buffer[count].size <= LARGEST):
             size += self._buffer[count].size
             count += 1
         taken, self._buffer = self._buffer[:count], self._buffer[count:]
-        messages = tuple(m for m in ((w.message if isinstance(w.message, bytes) else w.message()) for w in taken) if m)
+        messages = tuple(w.message if isinstance(w.message, bytes) else w.message() for w in taken)
         tickets = [waiting.ticket for waiting in taken if waiting.ticket is not None]
         self._size -= size
-        self._flying = True
-        return _Batch(Append(self.claim.path, messages, producer=self.claim.producer(self._seq)), tickets, size)
+        self._flying = _Batch(Append(self.claim.path, messages, producer=self.claim.producer(self._seq)), tickets)
+        return self._flying
 
     def _submit(self, batch: _Batch) -> None:
         answered = self._answered(batch)
@@ -171,7 +176,7 @@ class Writer:
                 return
             failure = self._failure(batch, result, error)
             with self._lock:
-                self._flying = False
+                self._flying = None
                 if failure is None:
                     self._seq += 1
                     waits = any(waiting.ticket is not None for waiting in self._buffer)

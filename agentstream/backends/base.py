@@ -79,6 +79,11 @@ class LeaseHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepLeases:
+    """Removes what dead holders left of their leases, where a backend `lists`. Result: how many there were."""
+
+
+@dataclass(frozen=True, slots=True)
 class Traits:
     """What a backend promises beyond the protocol.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 import time
 from collections.abc import Callable, Generator
@@ -167,10 +168,8 @@ async def _awaited(request: Wait) -> Any:
         woken = loop.create_future()
 
         def wake(_: Future[Any]) -> None:
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits there any more
                 loop.call_soon_threadsafe(_resolve, woken)
-            except RuntimeError:
-                pass  # the loop was closed: nobody waits there any more
 
         future.add_done_callback(wake)
         timer = loop.call_later(request.timeout, _resolve, woken) if request.timeout is not None else None

@@ -6,16 +6,14 @@ built again. Every field is written, defaults too: a fingerprint that left them 
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from pydantic import AliasChoices, BaseModel, PlainSerializer, RootModel, WrapSerializer
-from pydantic.fields import FieldInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,10 @@ def flatten(value: Any) -> Flat | None:
     """One level of `value` as a plain value whose parts may need flattening in turn; None if it is of no known kind."""
     if isinstance(value, Enum):
         return Flat(value.value, typed=True)
-    if isinstance(value, BaseModel):
-        return Flat(_of_model(value), typed=True)
+    if _is_model(value):
+        from agentstream.sessions._models import of_model
+
+        return Flat(of_model(value), typed=True)
     if is_dataclass(value) and not isinstance(value, type):
         return Flat({field.name: getattr(value, field.name) for field in fields(value)}, typed=True)
     if isinstance(value, msgspec.Struct):
@@ -40,6 +40,12 @@ def flatten(value: Any) -> Flat | None:
     if isinstance(value, tuple):  # a NamedTuple too: a list can be unpacked as it was, a dict cannot
         return Flat(list(value), typed=hasattr(value, "_fields"))
     return _of_builtin(value)
+
+
+def _is_model(value: Any) -> bool:
+    """Whether it is a pydantic model, without loading pydantic (80 ms) to ask: whoever has one has loaded it."""
+    main = sys.modules.get("pydantic.main")
+    return main is not None and isinstance(value, main.BaseModel)
 
 
 def _of_builtin(value: Any) -> Flat | None:
@@ -67,45 +73,3 @@ def _of_struct(value: msgspec.Struct) -> Any:
         return parts if config.tag is None else [config.tag, *parts]
     made = {} if config.tag is None or config.tag_field is None else {config.tag_field: config.tag}
     return made | dict(zip(value.__struct_encode_fields__, parts, strict=True))
-
-
-def _of_model(value: BaseModel) -> Any:
-    kind = type(value)
-    if _has_serializers(kind):  # the class says how it is written: believe it
-        return value.model_dump(mode="python", by_alias=not _reads_names(kind), round_trip=True, warnings=False)
-    if isinstance(value, RootModel):
-        return value.root
-    held = value.__dict__
-    made = {key: held[name] for name, key in _keys(kind) if name in held}
-    return made | (value.__pydantic_extra__ or {})
-
-
-@lru_cache(maxsize=1024)
-def _has_serializers(kind: type[BaseModel]) -> bool:
-    declared = kind.__pydantic_decorators__
-    return bool(declared.field_serializers or declared.model_serializers) or any(
-        isinstance(mark, (PlainSerializer, WrapSerializer))
-        for field in kind.model_fields.values()
-        for mark in field.metadata
-    )
-
-
-@lru_cache(maxsize=1024)
-def _keys(kind: type[BaseModel]) -> tuple[tuple[str, str], ...]:
-    """Each field that is written, with the key under which validation looks for it."""
-    by_name = _reads_names(kind)
-    return tuple(
-        (name, name if by_name else _alias(name, field))
-        for name, field in kind.model_fields.items()
-        if not field.exclude
-    )
-
-
-def _reads_names(kind: type[BaseModel]) -> bool:
-    return bool(kind.model_config.get("populate_by_name") or kind.model_config.get("validate_by_name"))
-
-
-def _alias(name: str, field: FieldInfo) -> str:
-    alias = field.validation_alias
-    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-    return next((choice for choice in choices if isinstance(choice, str)), name)

@@ -27,8 +27,10 @@ from agentstream.protocol.operations import Append, Producer
 from agentstream.sessions.events import write_event
 from agentstream.sessions.ids import fresh_id
 from agentstream.sessions.log import Log, extend, missing
+from agentstream.sessions.patience import patiently
 from agentstream.sessions.state import State, fold
-from agentstream.sessions.writing import patiently, sealed
+from agentstream.sessions.steps import text
+from agentstream.sessions.writing import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +65,7 @@ def holder_alive(log: Log, state: State) -> Steps[bool]:
     """Whether the worker of the claim in force is alive."""
     if state.claim is None:
         return False
-    return bool((yield LeaseHeld(log.path, str(state.claim.value.get("nonce")))))
+    return bool((yield LeaseHeld(log.path, text(state.claim, "nonce"))))
 
 
 def win(log: Log, *, run: str | None = None, take_over: bool = False) -> Steps[Claim]:
@@ -71,13 +73,15 @@ def win(log: Log, *, run: str | None = None, take_over: bool = False) -> Steps[C
 
     Raises SessionBusy while another living worker holds it, unless `take_over`.
     """
+    floor = 0
     for _ in range(TRIES):
         state = fold(log)
         if not take_over and (yield from holder_alive(log, state)):
             raise busy(log.session)
-        claim = yield from _try(log, state.highest_claim + 1, run)
-        if claim is not None:
-            return claim
+        tried = yield from _try(log, max(state.highest_claim, floor) + 1, run)
+        if isinstance(tried, Claim):
+            return tried
+        floor = tried
     raise busy(log.session)
 
 
@@ -88,30 +92,33 @@ def busy(session: str) -> SessionBusy:
     )
 
 
-def _try(log: Log, number: int, run: str | None) -> Steps[Claim | None]:
+def _try(log: Log, number: int, run: str | None) -> Steps[Claim | int]:
+    """One claim: what was won, or the number that the next one must be above."""
     nonce = fresh_id()
     value = {"nonce": nonce, **({"run": run} if run is not None else {})}
     message = write_event("claim", f"{number}.{nonce}", value, claim=number)
-    before = log.size
+    before, floor = log.size, 0
     yield TakeLease(log.path, nonce)
     won: Claim | None = None
     try:
         try:
             yield from patiently(Append(log.path, (message,), producer=Producer(WORKER, number, 0)))
-        except (StaleEpoch, SequenceGap, InvalidRequest):
+        except StaleEpoch as stale:
+            floor = stale.epoch  # the server saw a number that the log may have lost
+        except (SequenceGap, InvalidRequest):
             pass  # somebody claimed this number or a higher one; the log says who
         except StreamClosed:
             raise sealed(log.session) from None
         except (StreamNotFound, StreamGone):
             raise missing(log.session) from None
         yield from extend(log)
-        first = next((e for e in log.events[before:] if e.type == "claim" and e.claim is not None and e.claim >= number), None)
+        first = next((e for e in log.events[before:] if e.type == "claim" and (e.claim or 0) >= number), None)
         if first is not None and first.claim == number and first.value.get("nonce") == nonce:
             won = Claim(log.path, number, nonce, first.index)
     finally:
         if won is None:
             yield DropLease(log.path, nonce)
-    return won
+    return won or floor
 
 
 def release(claim: Claim) -> Steps[None]:
@@ -143,9 +150,11 @@ def under_claim(
             return None
         messages = tuple(write_event(**event, claim=claim.number) for event in events)
         try:
-            yield from patiently(Append(log.path, messages, producer=claim.producer(1), close=close))
+            done, repeated = yield from patiently(Append(log.path, messages, producer=claim.producer(1), close=close))
         except FENCING as error:
             raise fenced(session, claim, error) from error
+        if done.duplicate and not repeated:
+            raise fenced(session, claim)  # somebody else wrote under our number
         return state
     finally:
         yield from release(claim)

@@ -3,49 +3,81 @@
 - A worker's event counts if its claim is the highest seen before it; a claim counts if its
   number is higher than every one before. What a superseded worker wrote later is *fenced*.
 - A fork voids the claims it inherits: in it, only claims made after the lineage count.
-- A second insert of one key is a *duplicate*; the first one stands.
-- A rewind to n takes the events from n up to itself out of every fold; it may itself be
-  rewound. Births and claims are never rewound.
+- An event of an own type without that type's form is *malformed*.
+- A second insert of one key is a *duplicate* of the first that counts.
+- A rewind to n takes the session back to what it was after its first n events: what came
+  since is *rewound*, other rewinds among it, so that what those took back counts again.
+  Births and claims are never rewound.
+
+Rewinds make the history a tree: the event after a rewind goes on from the event before the
+place that the rewind went back to. What counts is what lies on the way from the last event
+to the root.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-from agentstream.sessions.events import OWN_TYPES, UNCLAIMED_TYPES, Event
-from agentstream.sessions.log import is_birth
+from agentstream.sessions.births import Birth, birth_of
+from agentstream.sessions.events import OWN_TYPES, UNCLAIMED_TYPES, Event, well_formed, with_mark
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+FENCED, DUPLICATE, REWOUND, MALFORMED = "fenced", "duplicate", "rewound", "malformed"
 
-FENCED, DUPLICATE, REWOUND = "fenced", "duplicate", "rewound"
+_CLAIMED_TYPES = OWN_TYPES - UNCLAIMED_TYPES
 
 
 @dataclass(slots=True)
-class Marker:
-    """Marks events one by one, as they come; what a later rewind takes back it cannot know."""
+class Count:
+    """Events with their marks, as they come."""
 
+    events: list[Event] = field(default_factory=list)
+    births: list[tuple[int, Birth]] = field(default_factory=list)
+    """Where each incarnation in this history began, the present one's last."""
+    claims: list[Event] = field(default_factory=list)
+    """The claims that were won, in order."""
     highest: int = 0
     """The highest claim number seen: the next claim takes the one after it."""
-    current: Event | None = None
-    """The claim in force, if one was made since the last fork."""
-    _keys: set[tuple[str, str]] = field(default_factory=set)
+    _held: bool = False
     _replaced: frozenset[str] = frozenset()
+    _keys: set[tuple[str, str]] = field(default_factory=set)
+    """The keys on the way to the root."""
+    _jumps: dict[int, int] = field(default_factory=dict)
+    """Rewinds that count, or counted: for each the index of the event that it goes on from."""
 
-    def mark(self, event: Event) -> str | None:
-        """Why the event does not count ("fenced" or "duplicate"), or None."""
+    def copy(self) -> Count:
+        return replace(
+            self,
+            events=list(self.events),
+            births=list(self.births),
+            claims=list(self.claims),
+            _keys=set(self._keys),
+            _jumps=dict(self._jumps),
+        )
+
+    def add(self, event: Event) -> None:
+        """Takes the next event, unmarked."""
+        mark = self._mark(event)
+        self.events.append(event if mark is None else with_mark(event, mark))
+        if mark is None and event.type == "rewind":
+            self._rewind(event.index, rewound_to(event))
+
+    def _mark(self, event: Event) -> str | None:
         kind = event.type
         if kind == "claim":
             return self._claim(event)
-        if kind == "session" and is_birth(event):
-            self._born(event)
-            return None
+        if kind == "session":
+            birth = birth_of(event)
+            if birth is not None:
+                self._born(event, birth)
+                return None
         if event.claim is not None:
-            if self.current is None or event.claim != self.highest:
+            if event.claim != self.highest or not self._held:
                 return FENCED
-        elif kind in OWN_TYPES and kind not in UNCLAIMED_TYPES and event.key not in self._replaced:
+        elif kind in _CLAIMED_TYPES and event.key not in self._replaced:
             return FENCED
+        if kind in OWN_TYPES and not well_formed(event):
+            return MALFORMED
         if event.operation == "insert" and event.key:
             name = (kind, event.key)
             if name in self._keys:
@@ -55,42 +87,69 @@ class Marker:
 
     def _claim(self, event: Event) -> str | None:
         number = event.claim
-        if number is None or number <= self.highest:
+        if number is None or not well_formed(event):
+            return MALFORMED
+        if number <= self.highest:
             return FENCED
-        self.highest, self.current = number, event
+        self.highest, self._held = number, True
+        self.claims.append(event)
         return None
 
-    def _born(self, event: Event) -> None:
-        lineage = event.value.get("lineage")
-        if isinstance(lineage, dict):
-            self.current = None
-            self.highest = max(self.highest, int(lineage.get("claim") or 0))
-            self._replaced = frozenset(key for key in lineage.get("replaced", ()) if isinstance(key, str))
+    def _born(self, event: Event, birth: Birth) -> None:
+        self.births.append((event.index, birth))
+        if birth.lineage is not None:
+            self._held = False
+            self.highest = max(self.highest, birth.lineage.claim)
+            self._replaced = frozenset(birth.lineage.replaced)
 
+    def _rewind(self, index: int, to: int) -> None:
+        """Goes from the event before the rewind at `index` to the one before `to`: up one branch, down the other."""
+        leaving, entering = index - 1, min(to, index) - 1
+        self._jumps[index] = entering
+        entered: list[int] = []
+        while leaving != entering:
+            if leaving > entering:
+                self._leave(leaving)
+                leaving = self._jumps.get(leaving, leaving - 1)
+            else:
+                entered.append(entering)
+                entering = self._jumps.get(entering, entering - 1)
+        for place in entered:
+            self._enter(place)
 
-def marked(events: Sequence[Event]) -> tuple[list[Event], Marker]:
-    """The events with their marks, and the claims as they stand after the last of them."""
-    marker = Marker()
-    result = [event if mark is None else replace(event, mark=mark) for event in events for mark in (marker.mark(event),)]
-    _rewind(result)
-    return result, marker
+    def _leave(self, place: int) -> None:
+        event = self.events[place]
+        if event.mark is None and not self._stays(event):
+            self.events[place] = with_mark(event, REWOUND)
+            if event.operation == "insert":
+                self._keys.discard((event.type, event.key))
 
+    def _enter(self, place: int) -> None:
+        event = self.events[place]
+        if event.mark == REWOUND:
+            self.events[place] = with_mark(event, None)
+            if event.operation == "insert" and event.key:
+                self._keys.add((event.type, event.key))
 
-def _rewind(events: list[Event]) -> None:
-    """Marks what the rewinds among `events` took back, the last one first: it may have taken back others."""
-    upto = len(events)
-    while upto > 0:
-        found = next((n for n in range(upto - 1, -1, -1) if events[n].type == "rewind" and events[n].mark is None), None)
-        if found is None:
-            return
-        upto = min(rewound_to(events[found]), found)
-        for n in range(upto, found):
-            event = events[n]
-            if event.mark is None and event.type != "claim" and not (event.type == "session" and is_birth(event)):
-                events[n] = replace(event, mark=REWOUND)
+    def _stays(self, event: Event) -> bool:
+        return event.type == "claim" or (event.type == "session" and birth_of(event) is not None)
 
 
 def rewound_to(event: Event) -> int:
     """The index that a rewind goes back to."""
     to = event.value.get("to") if isinstance(event.value, dict) else None
-    return to if isinstance(to, int) and to >= 0 else event.index
+    return to if type(to) is int and to >= 0 else event.index
+
+
+def counted(events: Iterable[Event]) -> Count:
+    """Events from a session's start, with the marks that they themselves give each other."""
+    count = Count()
+    for event in events:
+        count.add(with_mark(event, None))
+    return count
+
+
+def prefix(events: list[Event], at: int) -> list[Event]:
+    """The first `at` of marked events, marked as they were when there were no more: later rewinds are left out."""
+    rewinds = any(event.type == "rewind" and event.mark in (None, REWOUND) for event in events[at:])
+    return counted(events[:at]).events if rewinds else events[:at]

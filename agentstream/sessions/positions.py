@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-_FORM = re.compile(r"(?P<session>[^@]+)@(?P<index>\d+):(?P<incarnation>[\w-]*):(?P<offset>[^:]*)\+(?P<skip>\d+)")
+_FORM = re.compile(r"([^@]*)@([0-9]{1,18}):([^:@]*):([^:@+]*)\+([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +25,16 @@ class Position:
     skip: int = 0
 
     def __str__(self) -> str:
-        return f"{quote(self.session, safe='/')}@{self.index}:{self.incarnation}:{quote(self.offset, safe='')}+{self.skip}"
+        incarnation, offset = quote(self.incarnation, safe=""), quote(self.offset, safe="")
+        return f"{quote(self.session, safe='/')}@{self.index}:{incarnation}:{offset}+{self.skip}"
 
     @classmethod
     def parse(cls, text: str) -> Position:
         """The position that `str()` wrote as `text`; ValueError for anything else."""
-        found = _FORM.fullmatch(text)
+        found = _FORM.fullmatch(text) if isinstance(text, str) else None
         if found is None:
-            raise ValueError(f"{text!r} is not a position: expected SESSION@INDEX:INCARNATION:OFFSET+SKIP, as str() gives it")
-        return cls(
-            session=unquote(found["session"]),
-            incarnation=found["incarnation"],
-            index=int(found["index"]),
-            offset=unquote(found["offset"]),
-            skip=int(found["skip"]),
-        )
+            raise ValueError(
+                f"{text!r} is not a position: expected SESSION@INDEX:INCARNATION:OFFSET+SKIP, as str() gives it"
+            )
+        session, index, incarnation, offset, skip = found.groups()
+        return cls(unquote(session), unquote(incarnation), int(index), unquote(offset), int(skip))

@@ -1,20 +1,15 @@
-"""Reading a session: events, state, and following it live.
-
-Logic only: each function is a generator over operations. Inside a run of the same session
-the caller passes `upto`, the run's start, so that what an agent reads of its history is the
-same on resume and replay.
-"""
+"""Reading a session: events, state, and following it live. Each function is a generator over operations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from agentstream.errors import NotFound
-from agentstream.protocol.errors import StreamGone, StreamNotFound
-from agentstream.sessions.counting import Marker, marked
-from agentstream.sessions.events import Event
-from agentstream.sessions.forking import At, index_in
+from agentstream.protocol.errors import InvalidRequest, StreamGone, StreamNotFound
+from agentstream.sessions.claims import holder_alive
+from agentstream.sessions.cuts import At, index_in
+from agentstream.sessions.events import Event, handed_out
 from agentstream.sessions.log import Log, extend
 from agentstream.sessions.state import State, fold
 
@@ -22,60 +17,63 @@ if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
 
-Start = int | Event | object | None
 PATIENCE = 20.0
 """Seconds that one wait for new events takes before it is asked again."""
 
 
-def events(core: Core, session: str, start: At, stop: At, upto: int | None = None) -> Steps[list[Event]]:
+def events(core: Core, session: str, start: At | None, stop: At | None) -> Steps[list[Event]]:
     """The events between two cuts, with their marks as the whole log gives them."""
     log = yield from core.require(session)
-    every, _ = marked(log.events if upto is None else log.events[:upto])
     first = index_in(log, start) if start is not None else 0
-    last = index_in(log, stop) if stop is not None else len(every)
-    return every[first:last]
+    return [handed_out(event) for event in log.events[first : index_in(log, stop)]]
 
 
-def state(core: Core, session: str, at: At, upto: int | None = None) -> Steps[State]:
-    """The fold at a cut, of all events where it is None."""
+def state(core: Core, session: str, at: At | None) -> Steps[State]:
+    """The fold at a cut; where None, of the session as it is, and then it says whether its worker lives."""
     log = yield from core.require(session)
-    index = index_in(log, at) if at is not None else None
-    if upto is not None:
-        index = upto if index is None else min(index, upto)
-    return fold(log, index)
+    if at is not None:
+        return fold(log, index_in(log, at))
+    plain = fold(log)
+    if plain.status is None or (yield from holder_alive(log, plain)):
+        return plain
+    return State(plain.session, plain.incarnation, plain.events, alive=False)
 
 
 @dataclass(slots=True)
 class Follower:
     """Where a reader that follows a session stands."""
 
+    core: Core
     log: Log
-    marker: Marker = field(default_factory=Marker)
     seen: int = 0
 
 
-def begin_following(core: Core, session: str, start: At | Literal["now"]) -> Steps[Follower]:
+def begin_following(core: Core, session: str, start: At | Literal["now"] | None) -> Steps[Follower]:
     """A follower at a cut: the start where None, the present end where "now"."""
+    if isinstance(start, str) and start != "now":
+        raise ValueError(f'start= is a number of events, an Event, a Position, "now" or None, not {start!r}')
     log = yield from core.require(session)
-    follower = Follower(log)
-    first = log.size if start == "now" else index_in(log, start) if start is not None else 0  # type: ignore[arg-type]
-    for event in log.events[:first]:
-        follower.marker.mark(event)
-    follower.seen = first
-    return follower
+    if start is None:
+        return Follower(core, log, 0)
+    return Follower(core, log, log.size if isinstance(start, str) else index_in(log, start))
 
 
 def follow(follower: Follower, wait: float = PATIENCE) -> Steps[list[Event] | None]:
-    """The next events, waiting for them; [] if none came in time, None after the last one of a sealed session."""
+    """The next events, waiting for them; [] if none came in time, None after the last one of a sealed session.
+
+    Raises NotFound when the session is deleted, also if another of its id came in its place.
+    """
     log = follower.log
     if follower.seen == log.size and not log.closed:
         try:
-            yield from extend(log, wait=wait)
-        except (StreamNotFound, StreamGone):
-            raise NotFound(f"session {log.session!r} was deleted while it was followed") from None
+            fresh = yield from extend(log, wait=wait)
+            deleted = bool(fresh or log.closed) and not (yield from follower.core.still(log))
+        except (StreamNotFound, StreamGone, InvalidRequest):
+            deleted = True
+        if deleted:
+            raise NotFound(f"session {log.session!r} was deleted while it was followed")
     fresh = log.events[follower.seen :]
     if not fresh and log.closed:
         return None
     follower.seen = log.size
-    result = [replace(event, mark=follower.marker.mark(event)) for event in fresh]
-    return result
+    return [handed_out(event) for event in fresh]

@@ -9,9 +9,6 @@ from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import msgspec
-from pydantic import TypeAdapter
-from pydantic.errors import PydanticUserError
-
 from agentstream.errors import NotSerializable
 
 _Validator = Callable[[Any], Any]
@@ -75,6 +72,9 @@ def _validator_of(annotation: Any) -> _Validator:
 
 
 def _make_validator(annotation: Any) -> _Validator:
+    from pydantic import TypeAdapter  # here, because it takes longer to load than all of this library
+    from pydantic.errors import PydanticUserError
+
     try:
         return TypeAdapter(annotation).validate_python
     except PydanticUserError:  # pydantic has no schema for msgspec's structs; msgspec has

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agentstream.errors import Unavailable
 from agentstream.protocol.errors import StreamGone, StreamNotFound
 from agentstream.protocol.operations import Delete
 from agentstream.sessions.claims import holder_alive, under_claim
-from agentstream.sessions.forking import At, find_step, index_in, outcome_value
+from agentstream.sessions.cuts import At, index_in
 from agentstream.sessions.ids import fresh_id
 from agentstream.sessions.log import locate, missing
+from agentstream.sessions.naming import find_step, outcome_value
+from agentstream.sessions.placing import discard
 from agentstream.sessions.state import State, Step, fold
 
 if TYPE_CHECKING:
@@ -39,7 +42,9 @@ def resolve(core: Core, session: str, named: Any, outcome: dict[str, Any], *, ta
     def build(state: State) -> list[dict[str, Any]]:
         step = find_step(state, named)
         if step.outcome is not None:
-            raise ValueError(f"step {step.key} of session {session!r} has its outcome ({step.status}); nothing is to be resolved")
+            raise ValueError(
+                f"step {step.key} of session {session!r} has its outcome ({step.status}); nothing is to be resolved"
+            )
         return [{"kind": "outcome", "key": step.key, "value": {**outcome, "resolved": True}}]
 
     yield from under_claim(core, session, build, take_over=take_over)
@@ -68,7 +73,6 @@ def seal(core: Core, session: str, *, take_over: bool) -> Steps[None]:
     log = yield from core.require(session)
     if not log.closed:
         yield from under_claim(core, session, lambda state: [], take_over=take_over, close=True)
-        core.forget(session)
 
 
 def delete(core: Core, session: str) -> Steps[None]:
@@ -76,11 +80,10 @@ def delete(core: Core, session: str) -> Steps[None]:
     found = yield from locate(session)
     if found is None:
         raise missing(session)
+    core.forget(session)
     try:
         yield Delete(found[0])
     except (StreamNotFound, StreamGone):
         raise missing(session) from None
-    finally:
-        core.forget(session)
-
-
+    except Unavailable:
+        yield from discard(found[0])  # the first try may have been the one

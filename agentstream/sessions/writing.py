@@ -1,4 +1,4 @@
-"""Writing to a session from outside a run, and beginning one.
+"""Writing to a session from outside a run, and making one.
 
 What a worker writes goes through its claim (`agentstream.sessions.claims`); here is what
 anyone may do: make a session, and append an event that needs no claim.
@@ -8,30 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentstream.errors import AgentStreamError, Unavailable
-from agentstream.backends.driving import Sleep
-from agentstream.protocol.errors import StaleEpoch, StreamClosed, StreamConflict, StreamGone, StreamNotFound
-from agentstream.protocol.operations import Append, Create, Producer
-from agentstream.sessions.events import OWN_TYPES, SCHEMA, UNCLAIMED_TYPES, Event, user_value, write_event
-from agentstream.sessions.ids import fresh_id, path_of, pointer_path, spare_path
-from agentstream.sessions.log import Log, extend, missing
+from agentstream.errors import AgentStreamError, StoreError
+from agentstream.protocol.errors import (
+    ProtocolError,
+    SequenceGap,
+    StaleEpoch,
+    StreamClosed,
+    StreamGone,
+    StreamNotFound,
+)
+from agentstream.protocol.operations import Append
+from agentstream.sessions.events import OWN_TYPES, SCHEMA, UNCLAIMED_TYPES, Event, handed_out, user_value, write_event
+from agentstream.sessions.ids import fresh_id
+from agentstream.sessions.log import Log, missing
+from agentstream.sessions.patience import RETRIES, patiently
+from agentstream.sessions.placing import place
 
 if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
 
-RETRIES = (0.01, 0.03, 0.1)
-"""Seconds to wait before each further try of an operation that got no answer."""
+__all__ = ["RETRIES", "append", "check_appendable", "open_or_create", "sealed"]
 
-
-def patiently(operation: Any) -> Steps[Any]:
-    """Executes an operation that is safe to repeat, again after each lost answer; returns (result, was repeated)."""
-    for pause in RETRIES:
-        try:
-            return (yield operation), pause is not RETRIES[0]
-        except Unavailable:
-            yield Sleep(pause)
-    return (yield operation), True
+PRODUCERS = 5
+"""Producers tried for one append: a server that lost what it knew of one refuses it, surely not one after the other."""
 
 
 def sealed(session: str) -> AgentStreamError:
@@ -39,35 +39,19 @@ def sealed(session: str) -> AgentStreamError:
 
 
 def open_or_create(core: Core, session: str) -> Steps[Log]:
-    """The session's log; makes the session where there is none."""
+    """The session's log, the caller's own; makes the session where there is none."""
     log = yield from core.open(session)
     if log is None:
-        incarnation = fresh_id()
-        birth = write_event("session", incarnation, {"schema": SCHEMA, "incarnation": incarnation})
-        yield from place(session, incarnation, (birth,))
+        yield from create(session)
         log = yield from core.require(session)
     return log
 
 
-def place(session: str, incarnation: str, body: tuple[bytes, ...]) -> Steps[str]:
-    """Puts a new incarnation where it can live: at the id's own path, or at a spare one that is then pointed at."""
-    path = path_of(session)
-    try:
-        yield from patiently(Create(path, body))
-        return path
-    except (StreamConflict, StreamGone):
-        spare = spare_path(incarnation)
-    yield from patiently(Create(spare, body))
-    yield from point_at(session, spare)
-    return spare
-
-
-def point_at(session: str, path: str) -> Steps[None]:
-    """Makes `path` the one that holds the session's present incarnation."""
-    pointer = write_event("session", fresh_id(), {"path": path})
-    (created, _) = yield from patiently(Create(pointer_path(session), (pointer,)))
-    if not created.new:
-        yield from patiently(Append(pointer_path(session), (pointer,), producer=Producer(fresh_id(), 0, 0)))
+def create(session: str) -> Steps[None]:
+    """Makes the session. Of two that make it at once one does; it is then there for both."""
+    incarnation = fresh_id()
+    birth = write_event("session", incarnation, {"schema": SCHEMA, "session": session, "incarnation": incarnation})
+    yield from place(session, incarnation, (birth,))
 
 
 def append(core: Core, session: str, kind: str, value: Any, key: str | None = None) -> Steps[Event]:
@@ -79,9 +63,25 @@ def append(core: Core, session: str, kind: str, value: Any, key: str | None = No
     check_appendable(kind, key)
     key = key or fresh_id()
     message = write_event(kind, key, user_value(kind, value))
-    log = yield from open_or_create(core, session)
-    yield from append_unclaimed(log, (message,))
-    return (yield from find_written(core, log, message))
+    log = yield from core.refresh(session)
+    if log is None:
+        yield from create(session)
+        log = yield from core.refresh(session)
+    if log is None:
+        raise missing(session)
+    yield from append_unclaimed(core, session, log.path, (message,))
+    return (yield from read_back(core, session, kind, key))
+
+
+def read_back(core: Core, session: str, kind: str, key: str) -> Steps[Event]:
+    """The event of this type and key that was appended just now."""
+    event = yield from core.find(session, kind, key)
+    if event is None:
+        raise AgentStreamError(
+            f"session {session!r}: an event appended just now cannot be read back, the session was deleted meanwhile; "
+            "append it again"
+        )
+    return handed_out(event)
 
 
 def check_appendable(kind: str, key: str | None) -> None:
@@ -94,28 +94,29 @@ def check_appendable(kind: str, key: str | None) -> None:
         )
     if key is not None and (not isinstance(key, str) or not key):
         raise ValueError(f"an event's key is a text that is not empty, not {key!r}")
+    for text in (kind, key or ""):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{text!r} has half a surrogate pair; an event's type and key are Unicode text") from None
 
 
-def append_unclaimed(log: Log, messages: tuple[bytes, ...]) -> Steps[None]:
-    """One append under a producer of its own, so that a lost answer can be asked for again."""
-    try:
-        yield from patiently(Append(log.path, messages, producer=Producer(fresh_id(), 0, 0)))
-    except StreamClosed:
-        raise sealed(log.session) from None
-    except StaleEpoch as error:
-        raise AgentStreamError(f"session {log.session!r}: the append was refused: {error}") from error
-    except (StreamNotFound, StreamGone):
-        raise missing(log.session) from None
-
-
-def find_written(core: Core, log: Log, message: bytes) -> Steps[Event]:
-    """Reads on until the event with this message's type and key is seen, and returns it."""
-    from agentstream.sessions.events import read_event
-
-    written = read_event(message, 0)
-    fresh = yield from extend(log)
-    core.keep(log)
-    for event in fresh:
-        if (event.type, event.key) == (written.type, written.key):
-            return event
-    raise AgentStreamError(f"session {log.session!r}: an event appended just now cannot be read back; read it again later")
+def append_unclaimed(core: Core, session: str, path: str, messages: tuple[bytes, ...]) -> Steps[None]:
+    """One append under a producer of this client's, so that a lost answer can be asked for again."""
+    for _ in range(PRODUCERS):
+        producer = core.take_producer(path)
+        try:
+            result, repeated = yield from patiently(Append(path, messages, producer=producer))
+        except StreamClosed:
+            raise sealed(session) from None
+        except (StreamNotFound, StreamGone):
+            raise missing(session) from None
+        except (SequenceGap, StaleEpoch):
+            continue  # the server lost what it knew of the producer; at worst the event's key is there twice
+        except ProtocolError as error:
+            raise AgentStreamError(f"session {session!r}: the append was refused: {error}") from error
+        if result.duplicate and not repeated:
+            continue  # the producer is somebody else's too (a process copied with its memory)
+        core.give_back(path, producer)
+        return
+    raise StoreError(f"session {session!r}: the store refuses every producer of an append. Try again")

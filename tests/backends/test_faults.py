@@ -16,7 +16,7 @@ from agentstream.backends.base import List
 from agentstream.backends.embedded import EmbeddedBackend, faults
 from agentstream.backends.embedded.schema import VERSION
 from agentstream.errors import StoreError, Unavailable
-from agentstream.protocol.operations import START, Append, Create, Head, Producer, Read
+from agentstream.protocol.operations import START, Append, Create, ForkPoint, Head, Producer, Read
 
 
 @pytest.fixture
@@ -201,6 +201,36 @@ class TestDamage:
             everything(store, "s")
         assert everything(store, "t") == [b"1"]
         assert store.execute(Read("s", skip=40)).messages[0] == message(40)
+        store.close()
+
+    @pytest.mark.parametrize(
+        ("damage", "operation"),
+        [
+            ("UPDATE streams SET fork_at = 1 WHERE path = 'f'", Read("f")),
+            ("UPDATE streams SET closed = 1 WHERE path = 's'", Append("s", (b"1",))),
+            ("UPDATE producers SET seq = 0", Append("s", (b"1",), producer=Producer("p", 0, 1))),
+            ("UPDATE frames SET count = 3 WHERE start = 1", Read("s")),
+            ("UPDATE frames SET count = 3 WHERE start = 2", Append("s", (b"1",))),
+            ("UPDATE frames SET start = 0 WHERE start = 1", Read("s")),
+            ("DELETE FROM frames WHERE start = 1", Read("s")),
+            ("DELETE FROM frames", Head("s")),
+            ("DROP TABLE producers", Read("s")),
+            ("ALTER TABLE frames RENAME COLUMN at TO ta", Read("s")),
+        ],
+    )
+    def test_values_that_were_not_written_are_refused(self, folder: Path, damage: str, operation: object) -> None:
+        store = EmbeddedBackend(folder)
+        store.execute(Create("s", (b"0",)))
+        for n in range(2):
+            store.execute(Append("s", (b"1",), producer=Producer("p", 0, n)))
+        store.execute(Create("f", fork=ForkPoint("s", START, 2)))
+        store.close()
+        other = sqlite3.connect(folder / "streams.db", isolation_level=None)
+        other.execute(damage)
+        other.close()
+        store = EmbeddedBackend(folder)
+        with pytest.raises(StoreError, match="damaged"):
+            store.execute(operation)
         store.close()
 
     @pytest.mark.parametrize("lost", [1, 23, 24, 4096, 5000, 20_000])

@@ -154,21 +154,29 @@ def test_what_another_process_deletes_and_makes_anew_is_not_remembered(store: Em
     assert everything(store, "s") == [b"9", b"2"]
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether some process has the store open: SQLite then holds a shared POSIX lock on these bytes."""
+    program = (
+        "import fcntl, sys\n"
+        "with open(sys.argv[1], 'r+b') as file:\n"
+        "    try: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)\n"
+        "    except BlockingIOError: print('locked')\n"
+    )
+    asked = [sys.executable, "-c", program, str(folder / "streams.db")]
+    return subprocess.run(asked, capture_output=True, check=True).stdout == b"locked\n"
+
+
 def test_opening_one_more_connection_keeps_the_locks_of_the_others(store: EmbeddedBackend, folder: Path) -> None:
     # Whoever opens and closes a file drops all POSIX locks of its process on it: SQLite's would be gone.
     others = [EmbeddedBackend(folder) for _ in range(2)]
     for other in others:
         other.execute(Read("s"))
-    shared, length = 0x40000002, 510  # where SQLite locks a file it has open
-    program = (
-        "import fcntl, sys\n"
-        "with open(sys.argv[1], 'r+b') as file:\n"
-        f"    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, {length}, {shared})\n"
-    )
-    lock = subprocess.run([sys.executable, "-c", program, str(folder / "streams.db")], capture_output=True, check=False)
+    assert is_locked(folder)
     for other in others:
         other.close()
-    assert b"BlockingIOError" in lock.stderr
+    assert is_locked(folder)
+    store.close()
+    assert not is_locked(folder)
 
 
 @pytest.mark.parametrize("acknowledged", [1, 7, 40])
@@ -266,6 +274,28 @@ class TestFork:
         assert follower.result(60).messages == (b"3",)
         store.execute(Append("s", (b"4",)))
         assert everything(store, "s") == [b"1", b"2", b"3", b"4"]
+
+    def test_the_child_holds_locks_of_its_own(self, store: EmbeddedBackend, folder: Path) -> None:
+        # SQLite's memory of locks is copied by a fork, the locks are not.
+        store.execute(Read("s"))
+        (wait, go), (heard, tell) = os.pipe(), os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(go)
+                store.execute(Read("s"))
+                os.write(tell, b"open")
+                os.read(wait, 1)  # until the parent is done, whatever becomes of it
+            finally:
+                os._exit(0)
+        try:
+            assert os.read(heard, 4) == b"open"
+            store.close()
+            assert is_locked(folder)
+        finally:
+            for end in (go, wait, heard, tell):
+                os.close(end)
+            os.waitpid(pid, 0)
 
     def test_leases_stay_with_the_parent(self, store: EmbeddedBackend) -> None:
         store.execute(TakeLease("s", "1"))

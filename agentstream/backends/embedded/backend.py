@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agentstream.backends.base import DropLease, LeaseHeld, List, Listed, TakeLease, Traits, Watch, Watched
+from agentstream.backends.base import DropLease, LeaseHeld, List, Listed, SweepLeases, TakeLease, Traits, Watch, Watched
 from agentstream.backends.driving import Steps, adrive, drive
 from agentstream.backends.embedded import reading
 from agentstream.backends.embedded.checking import (
@@ -117,7 +117,7 @@ class EmbeddedBackend:
         if isinstance(operation, List):
             check_list(operation)
             return self._list(operation)
-        if isinstance(operation, (TakeLease, DropLease, LeaseHeld)):
+        if isinstance(operation, (TakeLease, DropLease, LeaseHeld, SweepLeases)):
             return self._lease(operation)
         raise TypeError(f"{operation!r} is no operation")
 
@@ -125,8 +125,10 @@ class EmbeddedBackend:
         with self._connections.reading() as connection:
             return reading.listed(connection, operation, time.time())
 
-    def _lease(self, operation: TakeLease | DropLease | LeaseHeld) -> bool | None:
+    def _lease(self, operation: TakeLease | DropLease | LeaseHeld | SweepLeases) -> bool | int | None:
         self._connections.refuse_closed()
+        if isinstance(operation, SweepLeases):
+            return self._leases.sweep()
         if isinstance(operation, TakeLease):
             return self._leases.take(operation.path, operation.token)
         if isinstance(operation, DropLease):

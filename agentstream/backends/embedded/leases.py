@@ -91,6 +91,22 @@ class Leases:
                 return file.exists()
             return False
 
+    def sweep(self) -> int:
+        """Removes the files of leases that nobody holds; returns how many."""
+        swept = 0
+        with self._lock, translated(self._name):
+            for file in self._folder.iterdir() if self._folder is not None and self._folder.is_dir() else ():
+                try:
+                    fd = os.open(file, os.O_RDWR)
+                except FileNotFoundError:
+                    continue
+                if _try_lock(fd) and _is(file, fd):
+                    self._remove(file, fd)
+                    swept += 1
+                else:
+                    os.close(fd)  # held, by this process too: each opening of a file locks for itself
+        return swept
+
     def close(self) -> None:
         """Lets go of all."""
         for path, token in list(self._held):

@@ -26,6 +26,7 @@ COMPLETE = "complete"
 CLOSED = "closed"
 CUT = "cut"
 BROKEN = "broken"
+CANCELLED = "cancelled"
 
 
 def safe_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -42,7 +43,7 @@ class Recorded:
     """What was handed on of one response.
 
     `end` tells how its body ended: `complete`; `closed` by the caller; `cut`, a clean end without the marker that
-    ends such a body; `broken` by an error.
+    ends such a body; `broken` by an error; `cancelled` together with the task that read it.
     """
 
     status: int

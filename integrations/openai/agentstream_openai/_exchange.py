@@ -66,7 +66,7 @@ class RecordingTransport:
         except AgentStreamError as error:
             raise NotRecorded(str(error)) from error
         if call.served is not None:
-            if call.served.cancelled:
+            if call.served.cancelled and call.served.result is None:
                 yield self._ports.cancelled
             return self._serve(call, call.served)
         response = yield from self._send(call, request)
@@ -107,7 +107,7 @@ class RecordingTransport:
             while (yield from body.next_chunk()) is not None:
                 pass
             yield lambda: self._ports.close(response)
-            body = Played(call, recorded, None)
+            body = Played(call, recorded, None, self._ports)
         headers = [*recorded.headers.items()]
         # a cookie is a matter between this client and its server: handed on, never stored
         headers += [("set-cookie", cookie) for cookie in response.headers.get_list("set-cookie")]
@@ -125,7 +125,9 @@ class RecordingTransport:
         headers = [*recorded.headers.items()]
         if recorded.status >= 400:
             headers.append(("x-should-retry", "false"))  # every retry is behind it already
-        return self._response(recorded.status, headers, Played(call, recorded, error), {"http_version": b"HTTP/1.1"})
+        return self._response(
+            recorded.status, headers, Played(call, recorded, error, self._ports), {"http_version": b"HTTP/1.1"}
+        )
 
     def _response(self, status: int, headers: list[tuple[str, str]], body: Any, extensions: Any) -> Any:
         return self._library.Response(

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from agentstream import adapters
-from agentstream_openai._body import BROKEN, CLOSED, CUT, Recorded
+from agentstream_openai._body import BROKEN, CANCELLED, CLOSED, CUT, Recorded
 from agentstream_openai._request import CallFailed
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ class Tee:
 
     def _interrupted(self, cause: BaseException | None) -> None:
         """Neither an answer nor an error: the task was cancelled, or the process is going down."""
-        self._settled = True
         if isinstance(cause, asyncio.CancelledError):
-            self._call.cancel()
+            self._call.cancel(self._told(CANCELLED)[1])
         else:
+            self._settled = True
             self._call.abandon()
 
     def _settle(self, end: str, error: Exception | None = None) -> Steps[None]:
@@ -146,8 +146,9 @@ class Tee:
 class Played:
     """A recorded body: the same chunks, and the same end."""
 
-    def __init__(self, call: adapters.StepCall, recorded: Recorded, error: Exception | None) -> None:
+    def __init__(self, call: adapters.StepCall, recorded: Recorded, error: Exception | None, ports: Any) -> None:
         self._call = call
+        self._ports = ports
         self._recorded = recorded
         self._error = error
         self._next = 0
@@ -161,8 +162,9 @@ class Played:
             adapters.diverge("this body is read beyond where it was closed when it was recorded", call=self._call)
         if self._recorded.end == BROKEN and self._error is not None:
             raise self._error
+        if self._recorded.end == CANCELLED:
+            yield self._ports.cancelled
         return None
-        yield  # a generator like its live counterpart, though it never has to wait
 
     def close(self) -> Steps[None]:
         """Nothing to release."""

@@ -69,11 +69,11 @@ PARSE_CHAT = Exchange(
         }
     ),
 )
-PARSE_RESPONSE = traffic("openai-responses-tool-call")[1]
+_TEXT = traffic("openai-responses-tool-call")[1]
 PARSE_RESPONSE = replace(
-    PARSE_RESPONSE,
+    _TEXT,
     request={"input": AS_JSON},
-    body=PARSE_RESPONSE.body.replace("The capital of PotatoLand is Potato City.", PARSED.replace('"', '\\"')),
+    body=_TEXT.body.replace("The capital of PotatoLand is Potato City.", PARSED.replace('"', '\\"')),
 )
 ALL = [PARSE_CHAT, PARSE_RESPONSE, CHAT_STREAM, CHAT, RESPONSE_STREAM, RESPONSE, EMBEDDING, FILE, CONTENT]
 
@@ -108,7 +108,7 @@ def chat_stream(client: OpenAI) -> Any:
 
 
 def chat_parse(client: OpenAI) -> Any:
-    parsed = client.chat.completions.parse(model="m", messages=AS_JSON, response_format=City)
+    parsed: Any = client.chat.completions.parse(model="m", messages=AS_JSON, response_format=City)
     return [parsed.id, parsed.usage, parsed.choices[0].message.parsed.model_dump()]
 
 
@@ -137,7 +137,7 @@ def responses_stream(client: OpenAI) -> Any:
 
 
 def responses_parse(client: OpenAI) -> Any:
-    parsed = client.responses.parse(model="m", input=AS_JSON, text_format=City)
+    parsed: Any = client.responses.parse(model="m", input=AS_JSON, text_format=City)
     return [parsed.id, parsed.usage.model_dump(), parsed.output_parsed.model_dump()]
 
 
@@ -201,7 +201,7 @@ async def achat_stream(client: AsyncOpenAI) -> Any:
 
 
 async def achat_parse(client: AsyncOpenAI) -> Any:
-    parsed = await client.chat.completions.parse(model="m", messages=AS_JSON, response_format=City)
+    parsed: Any = await client.chat.completions.parse(model="m", messages=AS_JSON, response_format=City)
     return [parsed.id, parsed.usage, parsed.choices[0].message.parsed.model_dump()]
 
 
@@ -230,7 +230,7 @@ async def aresponses_stream(client: AsyncOpenAI) -> Any:
 
 
 async def aresponses_parse(client: AsyncOpenAI) -> Any:
-    parsed = await client.responses.parse(model="m", input=AS_JSON, text_format=City)
+    parsed: Any = await client.responses.parse(model="m", input=AS_JSON, text_format=City)
     return [parsed.id, parsed.usage.model_dump(), parsed.output_parsed.model_dump()]
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import openai
 import pytest
 from agentstream_openai import record
+from agentstream_openai._body import Recorded
 from openai import AsyncOpenAI, AzureOpenAI, OpenAI
-from openai_kit import ALL, CHAT, EMBEDDING, FILE, RESPONSE_STREAM, SECRET, async_client, refused, sync_client
+from openai_kit import ALL, CHAT, EMBEDDING, FILE, RESPONSE_STREAM, SECRET, async_client, refused, sync_client, without
 from support.provider import Behaviour, Exchange, Provider
 
 from agentstream import AgentStreamError, AsyncClient, Client, agent, in_run, outside_run, step
@@ -61,7 +62,7 @@ def test_azure(tmp_path: Path) -> None:
 
             @agent
             def asks() -> str:
-                return client.chat.completions.create(**{**CHAT.request, "model": "gpt"}).id
+                return client.chat.completions.create(**without(CHAT.request, "model"), model="gpt").id
 
             session = store.session("s")
             session.run(asks)
@@ -90,12 +91,17 @@ def test_no_secret_reaches_the_store(tmp_path: Path) -> None:
             with client.responses.create(**RESPONSE_STREAM.request) as stream:
                 next(stream)
 
-        store.session("s").run(asks)
+        session = store.session("s")
+        session.run(asks)
         sent = str(provider.headers)
         assert SECRET in sent
         assert "cookie-of-the-provider" in sent, "the cookie was given back to the server"
+        responses = [Recorded.read(found.result) for found in session.state().steps]
+        assert all(responses)
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"gpt-4o" in written
+    written += repr(responses).encode()  # they are compressed in the file
+    assert b"x-request-id" in written
     for secret in (SECRET, "org-secret", "cookie-of", "custom-secret", "query-secret", "bytes-of-an-upload"):
         assert secret.encode() not in written
 
@@ -273,4 +279,28 @@ def test_uploads_are_recorded(tmp_path: Path) -> None:
         body = session.state().steps[0].input["body"]
         assert body["type"] == "multipart/form-data"
         provider.close()
+        assert session.replay(asks).identical
+
+
+def _answers(module: Any) -> Any:
+    """A transport of this HTTP library whose responses are read before they are handed on."""
+    return module.MockTransport(lambda _: module.Response(200, json={"id": "mocked", "object": "chat.completion"}))
+
+
+# openai 2 takes clients of httpx, openai 3 of httpx2, and of httpx as well
+LIBRARIES = ["httpx"] if openai.__version__.startswith("2.") else ["httpx", "httpx2"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_http_clients_of_ones_own(library: str, tmp_path: Path) -> None:
+    module = import_module(library)
+    with Client(tmp_path) as store, module.Client(transport=_answers(module)) as http:
+        client = record(OpenAI(api_key="x", base_url=NOWHERE, http_client=http))
+
+        @agent
+        def asks() -> str:
+            return client.chat.completions.create(**CHAT.request).id
+
+        session = store.session("s")
+        assert session.run(asks) == "mocked"
         assert session.replay(asks).identical

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import openai as sdk
@@ -53,7 +55,7 @@ def test_retries_are_attempts_of_one_step_and_the_last_is_served(tmp_path: Path)
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_an_error_that_code_went_on_from_is_served_and_one_nobody_saw_is_tried_again(
-    tmp_path: Path, *, seen: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, seen: bool
 ) -> None:
     with Provider([CHAT]) as provider, Client(tmp_path) as client, sync_client(provider, max_retries=1) as openai:
         provider.next += [failed(), failed()]
@@ -72,6 +74,9 @@ def test_an_error_that_code_went_on_from_is_served_and_one_nobody_saw_is_tried_a
             status, body, _ = session.run(asks)
             assert (status, body["code"]) == (500, "on_purpose")
             provider.close()
+            monkeypatch.setattr(
+                "openai._base_client.time", SimpleNamespace(time=time.time)
+            )  # nobody waits to try again
             report = session.replay(asks)
             assert report.identical
             assert report.result == [status, body, "after"]
@@ -180,12 +185,13 @@ def test_an_async_loop_left_by_break_is_an_outcome_too(kind: str, tmp_path: Path
 
                 @agent
                 async def asks() -> Any:
+                    seen: list[Any] = []
                     events = await stream(openai, kind)
                     async for event in events:
-                        first = event.model_dump()
+                        seen.append(event.model_dump())
                         break
                     await events.close()
-                    return first
+                    return seen
 
                 session = client.session("s")
                 await session.run(asks)
@@ -199,7 +205,7 @@ def test_an_async_loop_left_by_break_is_an_outcome_too(kind: str, tmp_path: Path
 @pytest.mark.parametrize("how", [{"cut": 1500}, {"stop": 1500}], ids=["cut", "stop"])
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("seen", [True, False])
-def test_a_stream_that_the_server_ends_early(kind: str, how: dict[str, int], tmp_path: Path, *, seen: bool) -> None:
+def test_a_stream_that_the_server_ends_early(kind: str, how: Any, tmp_path: Path, *, seen: bool) -> None:
     """Code that went on with what it got is served the same; if it had not, the call is made again."""
     with Provider(STREAMS.values(), piece=100) as provider, Client(tmp_path) as client, sync_client(provider) as openai:
         provider.next += [Behaviour(**how)]
@@ -269,24 +275,34 @@ def test_a_cancelled_stream_is_cancelled_again_and_not_billed_again(tmp_path: Pa
     async def main() -> None:
         with Provider([RESPONSE_STREAM_ANSWER, EMBEDDING], piece=100) as provider:
             async with AsyncClient(tmp_path) as client, async_client(provider) as openai:
-                provider.next += [Behaviour(stall=1000)]
+                stall = RESPONSE_STREAM_ANSWER.place_after(" capital")
+                provider.next += [Behaviour(stall=stall)]
+                arrived = asyncio.Event()
+                seen: list[Any] = []
+                enough = RESPONSE_STREAM_ANSWER.body[:stall].count("\n\n")
 
                 async def reading() -> None:
-                    async for _ in await stream(openai, "responses"):
-                        pass
+                    async for event in await stream(openai, "responses"):
+                        seen.append(event.model_dump())
+                        if len(seen) == enough:
+                            arrived.set()
 
                 @agent
-                async def asks() -> str:
+                async def asks() -> Any:
                     task = asyncio.create_task(reading())
-                    await asyncio.to_thread(provider.stalled.wait)
+                    await arrived.wait()
                     task.cancel()
                     await asyncio.wait([task])
                     await openai.embeddings.create(input="hi", model="e")
-                    return "cancelled" if task.cancelled() else "not cancelled"
+                    return [task.cancelled(), *seen]
 
                 session = client.session("s")
-                assert await session.run(asks) == "cancelled"
+                cancelled, *events = await session.run(asks)
+                assert cancelled
+                assert len(events) == enough
                 provider.close()
+                arrived.clear()
+                seen.clear()
                 report = await session.replay(asks)
                 assert report.identical, report
 
@@ -326,3 +342,73 @@ def test_the_order_of_keys_and_the_cache_key_are_no_difference(tmp_path: Path) -
         tools = [dict(reversed(tool.items())) for tool in request["tools"]]
         request = {**dict(reversed(request.items())), "tools": tools, "prompt_cache_key": "drawn at random"}
         assert session.replay(asks).identical
+
+
+def test_streams_left_unclosed_are_outcomes_by_the_end_of_the_run(tmp_path: Path) -> None:
+    """A loop that is left holds its stream until the garbage collector comes, which may be long after the run."""
+
+    async def main() -> None:
+        with Provider(STREAMS.values(), piece=200) as provider:
+            async with AsyncClient(tmp_path) as client, async_client(provider) as openai:
+
+                async def first_of(kind: str) -> Any:
+                    async for event in await stream(openai, kind):
+                        return event.model_dump()
+
+                @agent
+                async def asks() -> list[Any]:
+                    return [await first_of("chat"), marker(), await first_of("responses"), marker()]
+
+                session = client.session("s")
+                await session.run(asks)
+                assert [step.status for step in (await session.state()).steps] == ["finished"] * 4
+                provider.close()
+                report = await session.replay(asks)
+                assert report.identical, report
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_stream_is_no_outcome(interruption: type[BaseException], tmp_path: Path) -> None:
+    with Provider(STREAMS.values(), piece=200) as provider, Client(tmp_path) as client, sync_client(provider) as openai:
+        interrupted = True
+
+        @agent
+        def asks() -> int:
+            seen = 0
+            with stream(openai, "responses") as events:
+                for _ in events:
+                    seen += 1
+                    if interrupted and seen == 3:
+                        raise interruption
+            return seen
+
+        session = client.session("s")
+        with pytest.raises(interruption):
+            session.run(asks)
+        interrupted = False
+        assert session.run(asks) > 3
+        assert len(provider.billed) == 2
+
+
+def test_a_run_cancelled_from_outside_makes_its_call_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        with Provider([RESPONSE_STREAM_ANSWER], piece=100) as provider:
+            async with AsyncClient(tmp_path) as client, async_client(provider) as openai:
+                provider.next += [Behaviour(stall=1000)]
+
+                @agent
+                async def asks() -> int:
+                    return len([event async for event in await stream(openai, "responses")])
+
+                session = client.session("s")
+                task = asyncio.create_task(session.run(asks))
+                await asyncio.to_thread(provider.stalled.wait)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert await session.run(asks) > 3
+                assert len(provider.billed) == 2
+
+    asyncio.run(main())

@@ -1,0 +1,202 @@
+"""Opening a step: its place in the lane, what the journal says of it, and its turn.
+
+What is recorded is served in the order of the log; what is not is begun, unless the
+journal forbids it (another call, an unknown outcome, the end of a replayed record).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from agentstream.agents.calls import Effect, Served, StepCall, unknown
+from agentstream.agents.context import current_lane, inside, is_muted, lane_here
+from agentstream.agents.divergence import calling_code
+from agentstream.agents.outcomes import RecordedError
+from agentstream.agents.stops import Stop
+from agentstream.agents.worker import Worker
+from agentstream.backends.base import Traits
+from agentstream.backends.driving import adrive, drive
+from agentstream.errors import AgentStreamError, ReplayOffline
+from agentstream.sessions import codec
+from agentstream.sessions.events import StepKey, user_value
+
+if TYPE_CHECKING:
+    from agentstream.backends.base import Backend
+    from agentstream.backends.driving import Steps
+
+
+def recording() -> bool:
+    """Whether a call made here and now becomes a step: in a run, and not inside another step.
+
+    Raises AgentStreamError where a run is open in this process but this thread lost its context.
+    """
+    return not is_muted() and current_lane() is not None
+
+
+def muted() -> contextlib.AbstractContextManager[None]:
+    """Inside this block nothing is recorded or served: for a step that calls what would itself be recorded."""
+    return inside(True)
+
+
+def opening(
+    kind: str,
+    name: str,
+    input: Any,
+    *,
+    effect: Effect = "repeat",
+    fingerprint: Any = None,
+    retry: bool = False,
+    in_loop: bool = False,
+) -> Steps[StepCall]:
+    """Gives the step its place and its number; see `open_step`."""
+    lane = current_lane()
+    if lane is None:
+        raise AgentStreamError(f"{kind} {name!r}: there is no run here; ask recording() first")
+    worker = lane.worker
+    worker.check()
+    if lane.cursor == lane.interrupt_before:
+        raise asyncio.CancelledError  # as the record has it: nothing more is made in this block
+    data = codec.encode(input, where=f"input of {name}").data
+    told = data if fingerprint is None else codec.encode(fingerprint, where=f"key of {name}").data
+    call = (kind, name, codec.fingerprint(told))
+    last = lane.last
+    if retry and last is not None and last.call == call:
+        if last.served is not None:
+            return last
+        if last.failed:
+            step = lane.last = last.next()
+            yield from step.beginning()
+            return step
+    entry = yield from worker.lanes.place(lane, call, data, in_loop=in_loop)
+    assert lane.entry is not None
+    step = StepCall(worker, lane, StepKey(lane.run, lane.entry.id, lane.cursor - 1, 0), call, effect, data, entry=entry)
+    _stop_at_until(worker, step)
+    step.served = _outcome(worker, step)
+    if step.served is None:
+        yield from step.beginning()
+    else:
+        assert entry is not None
+        step.id = StepKey(*step.id.identity, entry.step.attempt if entry.step is not None else 1)
+        worker.served.append(entry)
+        if in_loop:
+            yield from worker.turnstile.taken(entry.turn, lane.owner)
+        else:
+            worker.turnstile.happened(entry.turn)
+    lane.last = step
+    return step
+
+
+def _outcome(worker: Worker, step: StepCall) -> Served | None:
+    """The recorded outcome for this step, None if it is to be made. Raises the stops that forbid making it."""
+    entry = step.entry
+    recorded = entry.step if entry is not None else None
+    outcome = entry.outcome if entry is not None and (entry.served or worker.replaying) else None
+    if recorded is not None and outcome is not None:
+        value = outcome.value
+        error = RecordedError.read(value["error"]) if "error" in value else None
+        cancelled, raised = bool(value.get("cancelled")), bool(value.get("raised"))
+        return Served(recorded.result, error, cancelled, bool(value.get("typed")), raised)
+    if entry is not None and entry.unknown and recorded is not None and not worker.replaying:
+        why = "was begun, and the worker ended before it said what came of it"
+        raise worker.stop(unknown(worker, recorded.key, why))
+    if worker.replaying:
+        raise _end_of_record(worker, step)
+    return None
+
+
+def _end_of_record(worker: Worker, step: StepCall) -> Stop:
+    if worker.record_is_whole and step.entry is None:
+        what = f"the code calls {step.kind} {step.name!r}, which the finished run did not"
+        return worker.diverge("extra_call", None, step.call, step.data, step.lane.id, what)
+    return worker.stop(
+        ReplayOffline(
+            f"session {worker.session!r}: the record ends before {step.kind} {step.name!r} "
+            f"(lane {step.lane.id}, at {calling_code()}); a replay makes no calls. Resume the run to make it"
+        )
+    )
+
+
+def _stop_at_until(worker: Worker, step: StepCall) -> None:
+    if worker.until is not None and worker.journal.index(step.entry) >= worker.until:
+        asked = f"session {worker.session!r}: the replay stops before step {worker.until}, as asked"
+        raise worker.stop(ReplayOffline(asked))
+
+
+def open_step(
+    kind: str, name: str, input: Any, *, effect: Effect = "repeat", fingerprint: Any = None, retry: bool = False
+) -> StepCall:
+    """Opens a step in the calling code's lane (ask `recording()` first).
+
+    `input` is recorded (long lists once), and with kind and name it is what the step is
+    matched by; `fingerprint=` gives something else to match by. `retry=True` makes this a
+    further attempt of the lane's last step, if that is the same call and failed; where that
+    was served, the same outcome is served again. In an event loop use `aopen_step`: this
+    one waits in place. Raises NotSerializable, and the run's stop signals.
+    """
+    steps = opening(kind, name, input, effect=effect, fingerprint=fingerprint, retry=retry)
+    return drive(steps, backend_here())
+
+
+async def aopen_step(
+    kind: str, name: str, input: Any, *, effect: Effect = "repeat", fingerprint: Any = None, retry: bool = False
+) -> StepCall:
+    """As `open_step`, in an event loop; outcomes of concurrent lanes are served in the order of the log."""
+    steps = opening(kind, name, input, effect=effect, fingerprint=fingerprint, retry=retry, in_loop=True)
+    return await adrive(steps, backend_here())
+
+
+class _NoBackend:
+    """In a replay there is nothing to execute operations; the journal alone answers."""
+
+    name = "replay"
+    traits = Traits()
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def execute(self, operation: Any) -> NoReturn:
+        raise self._worker.stop(
+            ReplayOffline(
+                f"session {self._worker.session!r}: the code reads or writes streams outside a step ({operation!r} at "
+                f"{calling_code()}); a replay does neither. Do it in a step, so that it is in the record"
+            )
+        )
+
+    async def aexecute(self, operation: Any) -> NoReturn:
+        self.execute(operation)
+
+    def submit(self, operation: Any) -> NoReturn:
+        self.execute(operation)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def backend_here(otherwise: Backend | None = None) -> Backend:
+    """What the calling code's operations are executed on: nothing in a replay, else `otherwise` or the run's own."""
+    lane = lane_here()
+    if lane is None:
+        if otherwise is None:
+            raise AgentStreamError("there is no run here; ask recording() first")
+        return otherwise
+    writer = lane.worker.writer
+    return _NoBackend(lane.worker) if writer is None else otherwise or writer.backend
+
+
+def diverge(message: str, *, call: StepCall) -> NoReturn:
+    """Stops the run as diverged at this step: for what only an integration can see."""
+    raise call.worker.diverge("different_args", call.entry, call.call, call.data, call.lane.id, message)
+
+
+def appending(kind: str, value: Any, key: str | None, *, in_loop: bool = False) -> Steps[tuple[str, str]]:
+    """A user's event appended inside a run: a step, and the event in the same append. Returns its type and key."""
+    stored = user_value(kind, value)
+    step = yield from opening("append", kind, {"value": value, "key": key}, in_loop=in_loop)
+    if step.served is not None:
+        return kind, str(step.served.value())
+    name = key or f"{step.key}/1"
+    step.worker.put(kind, name, stored)
+    yield from step.finishing(name, in_loop=in_loop)
+    return kind, name

@@ -1,0 +1,81 @@
+"""The verbs, and what every one of them has in common: how it is called and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from agentstream.cli import failures
+from agentstream.cli.export import export
+from agentstream.cli.fork import fork
+from agentstream.cli.gc import gc
+from agentstream.cli.import_ import import_sessions
+from agentstream.cli.label import label
+from agentstream.cli.listing import list_sessions
+from agentstream.cli.rm import rm
+from agentstream.cli.show import show
+from agentstream.cli.tail import tail
+
+app = typer.Typer(
+    name="agentstream",
+    help="Looks into agents' sessions and branches them. SESSION is an id or the beginning of one; "
+    "SESSION@N is the cut after its first N events (also ~N before the end, start, end, step:N).",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or ambiguous id, 3 not found, 5 store or network, "
+    "6 conflict (already there, busy), 130 interrupted.",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("list")(list_sessions)
+app.command("ls", hidden=True)(list_sessions)
+app.command("show")(show)
+app.command("tail")(tail)
+app.command("fork")(fork)
+app.command("label")(label)
+app.command("export")(export)
+app.command("import")(import_sessions)
+app.command("rm")(rm)
+app.command("gc")(gc)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from agentstream import __version__
+
+        print(f"agentstream {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _agentstream(
+    version: Annotated[
+        bool, typer.Option("--version", help="Prints the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def run(argv: Sequence[str]) -> int:
+    """One call of the command line; returns its exit code. Never raises, never shows a traceback."""
+    as_json = "--json" in argv or "--jsonl" in argv
+    try:
+        _print_anything()
+        command = typer.main.get_command(app)
+        # not command.main(): it would turn Ctrl-C and a closed pipe into exit codes of its own
+        with command.make_context("agentstream", list(argv) or ["--help"]) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except BaseException as error:
+        return failures.report(error, as_json=as_json)
+    return 0
+
+
+def _print_anything() -> None:
+    """A character that the terminal's encoding lacks is shown escaped; it is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,149 @@
+"""How a command ends when it does not end well: one line of what and one of what to do, and an exit code to act on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import typer
+
+from agentstream.cli.text import clean, escaped_json
+
+FAILED, USAGE, NOT_FOUND, STORE, CONFLICT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 5, 6, 130, 141
+
+
+class CommandError(Exception):
+    """What a command itself found wrong. `code` is its name in JSON, `exit_code` the process's, `hint` what to do."""
+
+    code, exit_code = "failed", FAILED
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(CommandError):
+    """Arguments that mean nothing."""
+
+    code, exit_code = "usage", USAGE
+
+
+class Ambiguous(CommandError):
+    """The beginning of several ids."""
+
+    code, exit_code = "ambiguous", USAGE
+
+
+class Missing(CommandError):
+    """No such store, session or position."""
+
+    code, exit_code = "not_found", NOT_FOUND
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is said of an error."""
+
+    code: str
+    exit_code: int
+    message: str
+    hint: str | None = None
+
+
+@contextmanager
+def refusing_arguments() -> Iterator[None]:
+    """Around library calls with what the user typed: there a ValueError or TypeError says what is wrong with that."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+
+
+def report(error: BaseException, *, as_json: bool) -> int:
+    """Says on stderr what went wrong and returns the exit code."""
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        _write_nowhere()
+        return PIPE_CLOSED
+    failure = describe(error)
+    try:
+        sys.stdout.flush()  # what was found before comes before
+    except OSError:
+        _write_nowhere()
+    if as_json:
+        body = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+        print(escaped_json(json.dumps({"error": body}, ensure_ascii=False)), file=sys.stderr)
+    elif failure.exit_code != INTERRUPTED:
+        print(f"error: {clean(failure.message)}", file=sys.stderr)
+        if failure.hint:
+            print(f"hint: {clean(failure.hint)}", file=sys.stderr)
+    return failure.exit_code
+
+
+def describe(error: BaseException) -> Failure:
+    """Which failure an error is."""
+    if isinstance(error, CommandError):
+        return Failure(error.code, error.exit_code, str(error), error.hint)
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return Failure("interrupted", INTERRUPTED, "interrupted")
+    parsing = getattr(error, "format_message", None)  # click's, or the copy of click that typer carries
+    if callable(parsing):
+        path = getattr(getattr(error, "ctx", None), "command_path", "agentstream")
+        return Failure("usage", USAGE, str(parsing()), f"{path} --help")
+    if isinstance(error, OSError):
+        return Failure("failed", FAILED, str(error))
+    return _of_library(error) or _of_bug(error)
+
+
+def _of_library(error: BaseException) -> Failure | None:
+    from agentstream import errors
+    from agentstream.protocol.errors import SequenceConflict, StreamClosed, StreamConflict, StreamGone, StreamNotFound
+
+    table: tuple[tuple[type[BaseException], str, int], ...] = (
+        (errors.NotFound, "not_found", NOT_FOUND),
+        (StreamNotFound, "not_found", NOT_FOUND),
+        (StreamGone, "not_found", NOT_FOUND),
+        (errors.SessionExists, "session_exists", CONFLICT),
+        (errors.SessionBusy, "session_busy", CONFLICT),
+        (errors.RunPending, "run_pending", CONFLICT),
+        (errors.Fenced, "fenced", CONFLICT),
+        (StreamConflict, "conflict", CONFLICT),
+        (StreamClosed, "conflict", CONFLICT),
+        (SequenceConflict, "conflict", CONFLICT),
+        (errors.Unavailable, "unavailable", STORE),
+        (errors.StoreError, "store", STORE),
+        (errors.NotSerializable, "usage", USAGE),
+        (errors.InvalidExport, "invalid_export", FAILED),
+        (errors.AgentStreamError, "failed", FAILED),
+    )
+    for kind, code, exit_code in table:
+        if isinstance(error, kind):
+            return Failure(code, exit_code, str(error))
+    return None
+
+
+def _of_bug(error: BaseException) -> Failure:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    return Failure(
+        "internal",
+        FAILED,
+        f"this is a mistake in agentstream: {type(error).__name__}: {error}{place}",
+        "please report it, with the command and this line",
+    )
+
+
+def _write_nowhere() -> None:
+    """Whoever read our output left: what the interpreter still flushes at its end must not fail again."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):
+        pass  # no file behind stdout, so nothing that could fail

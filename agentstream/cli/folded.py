@@ -1,0 +1,114 @@
+"""`agentstream show --state`: what a session's events amount to at a cut."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from agentstream.cli.output import Output, shortened
+from agentstream.cli.printing import headline
+from agentstream.cli.store import Opened
+from agentstream.cli.text import clean
+from agentstream.cli.values import compact, value_text
+from agentstream.sessions.settling import unknown_steps
+from agentstream.sessions.state import Step
+
+
+def print_state(output: Output, opened: Opened, at: int, most: int | None, *, full: bool) -> None:
+    """The state after the first `at` events. A person gets at most `most` characters of a value."""
+    state = opened.state
+    if at != state.index:
+        opened = Opened(opened.session, state.cut(at), sealed=False)
+    if output.form == "text":
+        with output.paged():
+            _print_text(output, opened, most, full=full)
+    elif output.form == "json":
+        output.document("state", _as_json(opened))
+    else:
+        output.object(_as_json(opened))
+
+
+def _as_json(opened: Opened) -> dict[str, Any]:
+    state = opened.state
+    from_ = state.lineage
+    return {
+        "session": state.session,
+        "incarnation": state.incarnation,
+        "index": state.index,
+        "title": state.title,
+        "tags": state.tags,
+        "status": state.status,
+        "sealed": opened.sealed,
+        "lineage": None
+        if from_ is None
+        else {"source": from_.source, "count": from_.count, "replaced": from_.replaced},
+        "runs": [
+            {
+                "id": run.id,
+                "agent": run.agent,
+                "status": run.status,
+                "parent": run.parent,
+                "index": run.start.index,
+                "arguments": run.encoded_arguments,
+                "result": run.encoded_result,
+                "error": run.error,
+            }
+            for run in state.runs.values()
+        ],
+        "steps": [_step_json(number, step) for number, step in enumerate(state.steps)],
+        "unresolved": [step.key for step in unknown_steps(state)] if state.status != "running" else [],
+        "messages": [{"index": event.index, **_mapping(event.value)} for event in state.of_type("message")],
+        "usage": state.usage,
+    }
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def _step_json(number: int, step: Step) -> dict[str, Any]:
+    return {
+        "step": number,
+        "key": step.key,
+        "kind": step.kind,
+        "name": step.name,
+        "effect": step.effect,
+        "status": step.status,
+        "attempts": step.attempt,
+        "index": step.last.start.index,
+    }
+
+
+def _print_text(output: Output, opened: Opened, most: int | None, *, full: bool) -> None:
+    state = opened.state
+    limit = None if full else most or (max(output.width - 24, 40) if output.terminal else None)
+    output.line(headline(output, opened) if output.terminal else f"session\t{clean(state.session)}")
+    if not output.terminal:
+        output.fields(["status", state.status or ""])
+        output.fields(["events", str(state.index)])
+        if state.lineage is not None:
+            output.fields(["lineage", f"{state.lineage.source}@{state.lineage.count}"])
+    for run in state.runs.values():
+        status = run.status
+        called = shortened(compact(run.encoded_arguments), limit)
+        _entry(output, "run", [run.id, run.agent, status, called], status)
+    counts = Counter(step.status for step in state.steps)
+    for status, count in sorted(counts.items()):
+        _entry(output, "steps", [str(count), status], status)
+    for step in unknown_steps(state) if state.status != "running" else []:
+        _entry(output, "unresolved", [step.key, step.name], None)
+    for event in state.of_type("message"):
+        role = str(_mapping(event.value).get("role", ""))
+        _entry(output, "message", [str(event.index), role, shortened(value_text(event, event.value), limit)], None)
+    for name, amount in sorted(state.usage.items()):
+        _entry(output, "usage", [name, f"{amount:g}" if isinstance(amount, float) else str(amount)], None)
+    for name, value in sorted(state.tags.items()):
+        _entry(output, "tag", [name, value if isinstance(value, str) else compact(value)], None)
+
+
+def _entry(output: Output, label: str, cells: list[str], status: str | None) -> None:
+    if not output.terminal:
+        output.fields([label, *cells])
+        return
+    texts = [output.paint_status(clean(cell), cell) if cell == status else clean(cell) for cell in cells]
+    output.line(f"{output.paint(f'{label:<10}', 'dim')}  {'  '.join(texts)}")

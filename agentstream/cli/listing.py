@@ -1,0 +1,118 @@
+"""`agentstream list`: the sessions of a store, the last changed first."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agentstream.cli.options import Color, Colour, Json, Jsonl, NoPager, Url, words
+
+if TYPE_CHECKING:
+    from agentstream import Summary
+    from agentstream.cli.output import Output
+
+COLUMNS = ("id", "status", "agent", "events", "updated", "parent", "title")
+
+
+def list_sessions(
+    prefix: Annotated[str, typer.Argument(help="Only ids that begin so.", show_default=False)] = "",
+    status: Annotated[
+        list[str] | None,
+        typer.Option("--status", metavar="STATUS,…", help="running, finished, failed, abandoned, …"),
+    ] = None,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Last run by this agent.")] = None,
+    parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="Forks of this session.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, metavar="N", help="At most N.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The last changed at the end.")] = False,
+    json: Json = False,
+    jsonl: Jsonl = False,
+    url: Url = None,
+    color: Color = Colour.auto,
+    no_pager: NoPager = False,
+) -> None:
+    """Lists sessions, the last changed first.
+
+    In a pipe: id, status, agent, events, updated, parent and title, separated by tabs. SEALED
+    sessions are marked so on a terminal and in JSON.
+    """
+    from agentstream.cli.output import Output
+    from agentstream.cli.store import opened_client
+
+    output = Output.made(json=json, jsonl=jsonl, color=color, pager=not no_pager)
+    statuses = words(status)
+    chosen = bool(statuses or agent)
+    with opened_client(url) as client:
+        found = client.sessions(prefix=prefix, parent=parent, limit=None if chosen else limit)
+    found = [
+        summary
+        for summary in found
+        if (not statuses or (summary.status or "none") in statuses) and agent in (None, summary.agent)
+    ][:limit]
+    if reverse:
+        found.reverse()
+    _print(output, found)
+
+
+def _print(output: Output, found: list[Summary]) -> None:
+    if output.form == "json":
+        output.document("sessions", [_as_json(summary) for summary in found])
+    elif output.form == "jsonl":
+        for summary in found:
+            output.object(_as_json(summary))
+    elif output.terminal:
+        with output.paged():
+            _print_table(output, found)
+    else:
+        for summary in found:
+            output.fields(_cells(summary, _iso(summary.updated)), status=1)
+
+
+def _print_table(output: Output, found: list[Summary]) -> None:
+    from agentstream.cli.output import Table, widths_of
+
+    now = datetime.now(timezone.utc)
+    rows = [_cells(summary, _ago(summary.updated, now), sealed=summary.sealed) for summary in found]
+    table = Table(output, COLUMNS, widths_of(rows, len(COLUMNS)), right=frozenset([3]))
+    for cells in rows:
+        table.row(cells, status=1)
+
+
+def _cells(summary: Summary, updated: str, *, sealed: bool = False) -> list[str]:
+    return [
+        summary.id,
+        summary.status or "",
+        summary.agent or "",
+        str(summary.events),
+        updated,
+        summary.parent or "",
+        (str(summary.title) if summary.title else "") + (" (sealed)" if sealed else ""),
+    ]
+
+
+def _as_json(summary: Summary) -> dict[str, Any]:
+    return {
+        "id": summary.id,
+        "title": summary.title,
+        "status": summary.status,
+        "agent": summary.agent,
+        "parent": summary.parent,
+        "created": _iso(summary.created),
+        "updated": _iso(summary.updated),
+        "events": summary.events,
+        "sealed": summary.sealed,
+        "tags": dict(summary.tags),
+    }
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    seconds = max((now - moment).total_seconds(), 0)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit} ago"
+    return f"{int(seconds)}s ago"

@@ -1,0 +1,202 @@
+"""Sessions out into a file, byte for byte, in bounded memory (the form: `exported`; in again: `importing`).
+
+Each session is read twice: what its header says (how many events, which incarnation, their
+digest) is known only at the end. Of a family of forks what two share is written once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from agentstream.errors import AgentStreamError, StoreError
+from agentstream.protocol.operations import START, Batch, Read
+from agentstream.sessions import codec
+from agentstream.sessions.births import declared_birth
+from agentstream.sessions.events import read_event
+from agentstream.sessions.exported import FORM, Header, Shares, Tally, line_of
+from agentstream.sessions.log import locate, missing, open_log
+from agentstream.sessions.patience import asked
+from agentstream.sessions.summaries import Entry, entries
+
+if TYPE_CHECKING:
+    from agentstream.backends.driving import Steps
+    from agentstream.sessions.core import Core
+
+Target = str | os.PathLike[str] | IO[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote: the sessions in their order, the events that stand in the file, its bytes."""
+
+    sessions: tuple[str, ...]
+    events: int
+    bytes: int
+
+
+def export(core: Core, session: str, target: Target, *, form: str = "jsonl", forks: bool = False) -> Steps[Exported]:
+    """Writes a session, and with `forks` every session that goes on from its history, to a path or a binary file.
+
+    A path is replaced when the export is whole. Raises NotFound, ValueError for another form,
+    OSError for a file that cannot be written.
+    """
+    if form != "jsonl":
+        raise ValueError(f"an export is written as 'jsonl', not {form!r}")
+    plan = yield from _plan(core, session, forks)
+    with _writing(target) as file:
+        written, events, parts = 0, 0, []
+        for name, shares in plan:
+            header = yield from _measured(core, name, shares)
+            written += file.write(header.line())
+            written += yield from _copied_out(core, header, file)
+            events += header.lines
+            parts.append(name)
+        return Exported(tuple(parts), events, written)
+
+
+def _plan(core: Core, session: str, forks: bool) -> Steps[list[tuple[str, Shares | None]]]:
+    """The sessions to write, each after the one that it shares most with."""
+    if not forks:
+        return [(session, None)]
+    if not core.backend.traits.lists:
+        raise AgentStreamError(
+            f"{core.backend.name} cannot list its sessions, so which are forks of {session!r} is not known; "
+            "export them one by one"
+        )
+    every = yield from entries(core)
+    root = next((entry for entry in every if entry.id == session), None)
+    if root is None:
+        raise missing(session)
+    family, rest = [root], [entry for entry in every if entry is not root]
+    for known in family:  # grows while it is walked: forks of forks
+        family += [entry for entry in rest if known.incarnation in entry.needs and entry not in family]
+    # a session before those that inherit its birth
+    family[1:] = sorted(family[1:], key=lambda entry: (len(entry.births), entry.id))
+    plan: list[tuple[str, Shares | None]] = []
+    for n, entry in enumerate(family):
+        plan.append((entry.id, (yield from _shared(entry, family[:n]))))
+    return plan
+
+
+def _shared(entry: Entry, written: list[Entry]) -> Steps[Shares | None]:
+    """The longest history that a session shares with one that is written before it."""
+    candidates = sorted(((_common(entry, other), n) for n, other in enumerate(written)), reverse=True)
+    for count, n in candidates:
+        # imported twice and gone on with, sessions of one incarnation differ: the last shared event tells
+        if count and (yield from _at(entry, count - 1)) == (yield from _at(written[n], count - 1)):
+            return Shares(written[n].id, count)
+    return None
+
+
+def _common(entry: Entry, other: Entry) -> int:
+    """How many of the first events two sessions share by their births: at most all before the first one's own."""
+    same = 0
+    for mine, theirs in zip(entry.births, other.births, strict=False):
+        if mine != theirs:
+            break
+        same += 1
+    ends = [births[same][0] for births in (entry.births, other.births) if len(births) > same]
+    return min([entry.births[-1][0], other.summary.events, *ends]) if same else 0
+
+
+def _at(entry: Entry, index: int) -> Steps[bytes]:
+    batch = yield from asked(Read(entry.listed.path, START, skip=index, limit=1))
+    return batch.messages[0] if batch.messages else b""
+
+
+def _measured(core: Core, session: str, shares: Shares | None) -> Steps[Header]:
+    tally = Tally(shares.events if shares is not None else 0)
+    sealed = yield from _each(core, session, tally.start, None, tally.add)
+    return Header(FORM, session, tally.incarnation, tally.events, sealed, tally.sha256, shares)
+
+
+def _copied_out(core: Core, header: Header, file: IO[bytes]) -> Steps[int]:
+    tally, written = Tally(header.shared), 0
+
+    def copy(message: bytes) -> None:
+        nonlocal written
+        tally.add(message)
+        written += file.write(line_of(message))
+
+    yield from _each(core, header.session, header.shared, header.events, copy)
+    if tally.sha256 != header.sha256:
+        raise StoreError(
+            f"session {header.session!r} was deleted while it was exported, and what was written is of no use; "
+            "export it again"
+        )
+    return written
+
+
+def _each(core: Core, session: str, start: int, stop: int | None, take: Callable[[bytes], None]) -> Steps[bool]:
+    """Gives the messages from `start` to `stop` (the end where None) to `take`; whether the session is sealed."""
+    found = yield from locate(session)
+    if found is None:
+        raise missing(session)
+    path, batch = found
+    if _begins_with_lineage(batch):
+        # what a stitched fork shares is read from its source, whole
+        log = yield from open_log(session)
+        assert log is not None
+        for event in log.events[start:stop]:
+            take(_portable(core, event.raw))
+        return log.closed
+    if start and core.backend.traits.skips:
+        batch, at = (yield from asked(Read(path, START, skip=start))), start
+    else:
+        at = 0
+    while True:
+        for message in batch.messages:
+            if at == stop:
+                return batch.closed
+            if at >= start:
+                take(_portable(core, message))
+            at += 1
+        if batch.up_to_date or batch.closed:
+            return batch.closed
+        batch = yield from asked(Read(path, batch.offset))
+
+
+def _begins_with_lineage(batch: Batch) -> bool:
+    birth = declared_birth(read_event(batch.messages[0], 0)) if batch.messages else None
+    return birth is not None and birth.lineage is not None and birth.lineage.count > 0
+
+
+def _portable(core: Core, message: bytes) -> bytes:
+    """A message without the `headers.offset` that some servers add as they hand it out: it says nothing elsewhere."""
+    if core.backend.traits.skips or b'"offset"' not in message:
+        return message
+    change = codec.loads(message)
+    headers = change.get("headers") if isinstance(change, dict) else None
+    if not isinstance(headers, dict) or headers.pop("offset", None) is None:
+        return message
+    return codec.dumps(change)
+
+
+@contextlib.contextmanager
+def _writing(target: Target) -> Iterator[IO[bytes]]:
+    """The file to write. One named by its path appears when it is whole; a device or a pipe is written as it is."""
+    if isinstance(target, io.TextIOBase):
+        raise TypeError("an export is bytes: open the file with 'wb', or give its path")
+    if not isinstance(target, (str, os.PathLike)):
+        yield target
+        return
+    path = Path(target).resolve()
+    if path.exists() and not path.is_file():
+        with open(path, "wb") as file:
+            yield file
+        return
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
