@@ -13,6 +13,9 @@ and nothing deeper than this module and `agentstream` itself:
    (messages, tool calls). Neither waits.
 5. *Finish or fail it*: after `finish`/`fail` return, the outcome is durable. Hand a result
    (or a stream's last chunk) to the caller only then.
+   A stream that its reader may leave half read sets `call.if_left = lambda: (result, usage)`:
+   where the run's function ends first, that is the outcome. Once the run has ended, all of a
+   call's methods do nothing.
 6. *Mute*: `muted()` makes every recording below it transparent, for a step that itself
    calls things other integrations would record.
 

@@ -10,15 +10,18 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from msgspec import structs
+
 from agentstream.agents import opening, replay, runs
 from agentstream.agents.context import current_lane, is_muted, lane_here
 from agentstream.agents.replay import Report
 from agentstream.agents.runs import Options
 from agentstream.backends.driving import adrive, drive
 from agentstream.errors import AgentStreamError
-from agentstream.sessions import answering, catalog, forking, labels, reading, settling, writing
+from agentstream.sessions import answering, catalog, family, forking, labels, reading, settling, writing
 from agentstream.sessions.cuts import At, index_in
 from agentstream.sessions.events import Event, handed_out
+from agentstream.sessions.family import Node
 from agentstream.sessions.questions import Question
 from agentstream.sessions.state import State, Step, fold
 
@@ -56,7 +59,7 @@ class _Handle:
         """
         changes: dict[str, Any] = {"run_id": run_id, "take_over": take_over, "max_attempts": max_attempts}
         changes = {name: value for name, value in changes.items() if value is not None}
-        return replace(self, _options=replace(self._options, **changes))
+        return replace(self, _options=structs.replace(self._options, **changes))
 
     def _known(self) -> State | None:
         """Inside a run of this session: the history that the run was begun on (a replay has no store to ask)."""
@@ -131,6 +134,11 @@ class _Handle:
 
     def _rewind(self, at: At) -> Steps[None]:
         return settling.rewind(self._core, self.id, at, take_over=self._options.take_over)
+
+    def _tree(self) -> Steps[Node]:
+        if self._known() is not None:
+            raise AgentStreamError(f"session {self.id!r}: the tree is read outside its own run, which reads as of its start")
+        return family.tree(self._core, self.id)
 
     def _resolve(self, step: Any, result: Any, error: Any) -> Steps[None]:
         outcome = settling.resolution(step, result, error)
@@ -277,6 +285,10 @@ class Session(_Handle):
         """
         return self._drive(self._export(file, format, forks))
 
+    def tree(self) -> Node:
+        """The session and the children that its runs spawned, and theirs: nodes with id, status, agent and children."""
+        return self._drive(self._tree())
+
     def to_async(self) -> AsyncSession:
         """The same session for `await`."""
         return AsyncSession(self._core, self.id, self._options)
@@ -377,6 +389,10 @@ class AsyncSession(_Handle):
     async def export(self, file: Target, *, format: str = "jsonl", forks: bool = False) -> Exported:
         """As `Session.export`."""
         return await self._drive(self._export(file, format, forks))
+
+    async def tree(self) -> Node:
+        """As `Session.tree`."""
+        return await self._drive(self._tree())
 
     def to_sync(self) -> Session:
         """The same session without `await`."""

@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from javascript import as_javascript, stamped
+from msgspec.structs import replace
 
 from agentstream.backends.base import DropLease, LeaseHeld, TakeLease, Traits
 from agentstream.backends.driving import Steps, Wait, adrive, drive

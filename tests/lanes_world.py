@@ -108,7 +108,7 @@ class World:
 
         @agent(name="lanes")
         async def taskgroup() -> list[list[int]]:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:  # pyright: ignore[reportAttributeAccessIssue]
                 tasks = [group.create_task(alane(index)) for index in range(LANES)]
             return [task.result() for task in tasks]
 
@@ -141,7 +141,9 @@ class World:
                     raise result
             return results  # type: ignore[return-value]
 
-        return {"gather": gather, "taskgroup": taskgroup, "to_thread": to_thread, "pool": pool, "thread": thread}[self.mode]
+        return {"gather": gather, "taskgroup": taskgroup, "to_thread": to_thread, "pool": pool, "thread": thread}[
+            self.mode
+        ]
 
     def run(self, store: Any) -> list[list[int]]:
         """One life: the run is begun or goes on, in the store at a place or of a backend."""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, overload
 
+import msgspec
+
 from agentstream.agents.context import current_lane, is_muted
 from agentstream.agents.opening import backend_here
 from agentstream.agents.steps import plain_name
@@ -64,8 +66,7 @@ class AgentSpec:
         return codec.rebuild(decoded, codec.annotation_of_return(self.function)) if typed else decoded
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(msgspec.Struct, frozen=True):
     """A call in its stored form."""
 
     data: Any

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+import msgspec
 from pydantic_core import ValidationError
 
 from agentstream.agents.calls import StepCall
@@ -45,8 +45,7 @@ APPROVAL = {
 """What answers an approval: true, false, or an object that gives a reason too."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
+class _Form(msgspec.Struct, frozen=True):
     """What is asked: the step's name and input, the `question` event's value, and how its answer becomes a value."""
 
     name: str

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from agentstream.agents.context import Lane
 from agentstream.agents.journal import Call, Entry
 from agentstream.agents.outcomes import RecordedError
@@ -40,8 +42,7 @@ Left = Callable[[], tuple[Any, "dict[str, Any] | None"]]
 """Gives the result and the usage of a call that nobody finished."""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """An outcome from the record.
 
     `result` may stand beside `error` (what code that saw the failure was given) and beside

@@ -15,8 +15,9 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import msgspec
 
 from agentstream.errors import AgentStreamError
 
@@ -32,8 +33,7 @@ Caller = asyncio.Task[Any] | threading.Thread
 """Who makes steps: the task, if there is one, else the thread."""
 
 
-@dataclass(slots=True, eq=False)
-class Lane:
+class Lane(msgspec.Struct, eq=False):
     """A lane of a live or replayed run. `entry` is its record, once its first step has told which one that is."""
 
     worker: Worker
@@ -42,7 +42,7 @@ class Lane:
     owner: weakref.ref[Caller] | None = None
     entry: LaneEntry | None = None
     cursor: int = 0
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call] = msgspec.field(default_factory=list)
     last: StepCall | None = None
     alone: bool = False
     """Whether no other record can turn out to be this lane's."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from agentstream.sessions.diff import diff, first_path
 from agentstream.sessions.positions import Position
@@ -17,8 +18,7 @@ NOT_THE_USERS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Divergence:
+class Divergence(msgspec.Struct, frozen=True):
     """Where and how code and journal disagree.
 
     `before` is the cut just before the recorded step (cut a fork there to go on with the new
@@ -36,7 +36,7 @@ class Divergence:
     path: str
     recorded: Any
     actual: Any
-    diff: list[dict[str, Any]] = field(default_factory=list)
+    diff: list[dict[str, Any]] = msgspec.field(default_factory=list)
     code: str | None = None
 
     def __str__(self) -> str:

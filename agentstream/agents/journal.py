@@ -8,8 +8,9 @@ first unclaimed recorded sibling whose first step has the same kind, name and fi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentstream.agents.turns import Turn
 from agentstream.sessions.events import StepKey
@@ -25,8 +26,7 @@ Call = tuple[str, str, str]
 ROOT = "0"
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """One recorded step (or child run) at its place."""
 
     run: str
@@ -43,8 +43,8 @@ class Entry:
     """Whether the code went on after the outcome: an error that nobody saw is tried again."""
     number: int = 0
     asked: bool = False
-    start: Turn = field(default_factory=Turn)
-    turn: Turn = field(default_factory=Turn)
+    start: Turn = msgspec.field(default_factory=Turn)
+    turn: Turn = msgspec.field(default_factory=Turn)
 
     @property
     def outcome(self) -> Event | None:
@@ -78,20 +78,19 @@ class Entry:
         self.turn.done = asked and self.served
 
 
-@dataclass(slots=True, eq=False)
-class LaneEntry:
+class LaneEntry(msgspec.Struct, eq=False):
     """One recorded lane: its steps by ordinal, and the lanes opened from it in the order of their first steps."""
 
     run: str
     id: str
     parent: LaneEntry | None = None
-    steps: dict[int, Entry] = field(default_factory=dict)
-    children: list[LaneEntry] = field(default_factory=list)
+    steps: dict[int, Entry] = msgspec.field(default_factory=dict)
+    children: list[LaneEntry] = msgspec.field(default_factory=list)
     holder: Lane | None = None
     """The live lane that was given this record."""
     binding: bool = False
-    _alike: dict[Call, list[LaneEntry]] = field(default_factory=dict)
-    _missing: dict[LaneEntry, None] = field(default_factory=dict)
+    _alike: dict[Call, list[LaneEntry]] = msgspec.field(default_factory=dict)
+    _missing: dict[LaneEntry, None] = msgspec.field(default_factory=dict)
 
     @property
     def first(self) -> Entry | None:

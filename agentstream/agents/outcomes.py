@@ -9,23 +9,23 @@ instance can be made without its constructor, what is raised is both that class 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from agentstream.errors import NotSerializable, ReplayedError
 from agentstream.sessions import codec
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedError:
+class RecordedError(msgspec.Struct, frozen=True):
     """What a record keeps of an exception: its class's name and module, its text, arguments and public fields."""
 
     name: str
     text: str
     module: str = ""
     args: tuple[Any, ...] = ()
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @classmethod
     def of(cls, error: BaseException) -> RecordedError:

@@ -8,8 +8,9 @@ it does not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentstream.agents.agent import Arguments
 from agentstream.agents.divergence import Divergence, compare
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from agentstream.sessions.core import Core
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """What a replay found.
 
     `identical`: the code went the recorded way as far as the replay went. `result` is what
@@ -50,16 +50,14 @@ class Report:
         return "\n".join([*lines, *self.notes])
 
 
-@dataclass(frozen=True, slots=True)
-class _Replayed:
+class _Replayed(msgspec.Struct, frozen=True):
     """The call to replay: the recorded one, or one with another input."""
 
     run: Run
     arguments: Arguments | None = None
 
 
-@dataclass(slots=True)
-class _End:
+class _End(msgspec.Struct):
     """How the code ended."""
 
     result: Any = None
@@ -67,7 +65,7 @@ class _End:
     returned: bool = False
     error: Exception | None = None
     divergence: Divergence | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
 
 
 def replay(

@@ -8,8 +8,9 @@ claim, decides again on what the log then says, and calls the agent's function.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentstream.agents.agent import AgentSpec, Arguments, spec_of
 from agentstream.agents.children import run_value
@@ -27,6 +28,7 @@ from agentstream.errors import (
 )
 from agentstream.sessions.claims import release, under_claim, win
 from agentstream.sessions.events import Event, run_key
+from agentstream.sessions.family import cancel_children, own_runs
 from agentstream.sessions.ids import fresh_id
 from agentstream.sessions.state import Run, State, fold
 from agentstream.sessions.waits import refuse_while_waiting
@@ -38,8 +40,7 @@ if TYPE_CHECKING:
     from agentstream.sessions.log import Log
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What `session.with_options` says of the runs of a handle."""
 
     run_id: str | None = None
@@ -55,8 +56,7 @@ class Options:
             raise TypeError(f"take_over= is True or False, not {self.take_over!r}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(msgspec.Struct, frozen=True):
     """What a call means in a session: the run it is, and whether that is done already, goes on, or is new."""
 
     key: str
@@ -109,16 +109,18 @@ def runnable(function: Any, *, in_loop: bool) -> AgentSpec:
 
 
 def cancel(core: Core, session: str, options: Options) -> Steps[bool]:
-    """`session.cancel`: ends the open run; False if there was none."""
+    """`session.cancel`: ends the open run and its children; False if there was none."""
 
     def build(state: State) -> list[dict[str, Any]] | None:
         return [
             {"kind": "status", "key": run.key, "value": {"status": "cancelled"}, "operation": "update"}
-            for run in state.runs.values()
+            for run in own_runs(state)
             if run.open
         ] or None
 
-    return (yield from under_claim(core, session, build, take_over=options.take_over)) is not None
+    done = yield from under_claim(core, session, build, take_over=options.take_over)
+    yield from cancel_children(core, session)
+    return done is not None
 
 
 # --- deciding --------------------------------------------------------------------------------------------------------
@@ -126,7 +128,7 @@ def cancel(core: Core, session: str, options: Options) -> Steps[bool]:
 
 def open_run(state: State) -> Run | None:
     """The run that is not anybody's child and can still go on."""
-    return next((run for run in reversed(state.runs.values()) if run.parent is None and run.open), None)
+    return next((run for run in reversed(own_runs(state)) if run.parent is None and run.open), None)
 
 
 def _plan(state: State, spec: AgentSpec, arguments: Arguments, options: Options, fresh: str) -> _Plan:

@@ -18,6 +18,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+import msgspec
+
 from agentstream.agents.asking import approving
 from agentstream.agents.calls import Effect, StepCall, unknown
 from agentstream.agents.context import current_call, current_lane, inside, is_muted, said_outside
@@ -368,8 +370,7 @@ def _in_thread(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     return future.result()
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentStep:
+class CurrentStep(msgspec.Struct, frozen=True):
     """The step whose body is running, as its code may see it."""
 
     name: str

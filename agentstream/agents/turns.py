@@ -12,8 +12,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentstream.agents.progress import Progress
 from agentstream.backends.driving import Sleep
@@ -29,8 +30,7 @@ BROKEN = 0.05
 """Seconds to wait for what is ahead, once something has not come: the order is not the recorded one any more."""
 
 
-@dataclass(slots=True, eq=False)
-class Turn:
+class Turn(msgspec.Struct, eq=False):
     """One place in the order: a step's start, or an outcome to be handed on."""
 
     place: int = -1

@@ -12,10 +12,12 @@ import asyncio
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from agentstream.agents.context import current_lane, is_muted
 from agentstream.agents.turns import SETTLING
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from agentstream.agents.worker import Worker
     from agentstream.backends.driving import Steps
     from agentstream.sessions.events import Event
+    from agentstream.sessions.questions import Question
 
 NEAR = 5.0
 """Seconds that a process stays for what comes of itself; for what is further away it ends."""
@@ -39,20 +42,27 @@ NEAR = 5.0
 QUIET = 0.3
 """Seconds without a step made or begun after which other lanes are taken to wait for the parked ones."""
 
+GRACE = 0.5
+"""Seconds that the first task of a run has to come to its end by itself once the run has stopped."""
+
 FIRST_LOOK, LONGEST_PAUSE = 0.01, 0.25
 """Seconds between two looks at the log while lanes are parked and others go on."""
 
 
-@dataclass(slots=True, eq=False)
-class Parked:
+class Parked(msgspec.Struct, eq=False):
     """A lane that waits, and for what: any of these is enough."""
 
     lane: Lane
     question: str | None = None
     until: datetime | None = None
     inbox: int | None = None
+    child: str | None = None
+    ready: Callable[[], Steps[bool]] | None = None
+    """Looks whether the child can go on or has ended."""
+    asked: tuple[Question, ...] = ()
+    """What the child asks."""
     come: bool = False
-    turn: Future[None] = field(default_factory=Future)
+    turn: Future[None] = msgspec.field(default_factory=Future)
 
     def wake(self) -> None:
         turn = self.turn
@@ -64,7 +74,7 @@ class Room:
     """The parked lanes of one run, and what of the log came since it began. Safe to use from any thread and loop."""
 
     def __init__(self, worker: Worker) -> None:
-        self.worker = worker
+        self._worker = weakref.ref(worker)  # which is the key that this room is kept under
         self.questions = questions_of(worker.state)
         self.messages: list[Event] = [*user_messages(worker.state.of_type("message"), 0)]
         self.unread: int | None = None
@@ -73,6 +83,12 @@ class Room:
         self._parked: list[Parked] = []
         self._watched = False
         self._lock = threading.Lock()
+
+    @property
+    def worker(self) -> Worker:
+        worker = self._worker()
+        assert worker is not None
+        return worker
 
     def look(self) -> Steps[None]:
         """Reads what the log holds by now."""
@@ -126,6 +142,7 @@ class Room:
         while True:
             worker.raise_stop()
             yield from self.look()
+            yield from self._look_at_children()
             if self._let_go() and mine.come:
                 return
             if progress.flying or (progress.moves != moves and not self._alone()):
@@ -142,6 +159,13 @@ class Room:
                 mine.turn = Future()
             except TimeoutError:
                 pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def _look_at_children(self) -> Steps[None]:
+        with self._lock:
+            parents = [parked for parked in self._parked if parked.ready is not None]
+        for parked in parents:
+            if parked.ready is not None and (yield from parked.ready()):
+                parked.ready = None
 
     def _let_go(self) -> bool:
         """Wakes the lanes whose time has come; whether there were any."""
@@ -160,6 +184,7 @@ class Room:
             (question is not None and question.is_over(now))
             or (parked.until is not None and parked.until <= now)
             or (parked.inbox is not None and any(user_messages(self.messages, parked.inbox)))
+            or (parked.child is not None and parked.ready is None)
         )
 
     def _seconds_left(self) -> float | None:
@@ -175,6 +200,7 @@ class Room:
             tuple(question.key for question in asked if question is not None),
             min((each for each in times if each is not None), default=None),
             min((each.inbox for each in parked if each.inbox is not None), default=None),
+            tuple(sorted({each.child for each in parked if each.child is not None})),
         )
 
     def _alone(self) -> bool:
@@ -196,8 +222,20 @@ class Room:
         worker.put("status", worker.run, {"status": "waiting", **waits.stored()}, operation="update")
         yield from worker.flush()
         if not worker.progress.flying:
-            raise worker.stop(waiting(worker.session, run_name(worker.run), waits, self.questions))
+            error = waiting(worker.session, run_name(worker.run), waits, self.questions)
+            with self._lock:
+                error.questions += tuple(question for parked in self._parked for question in parked.asked)
+            _cancel_later(worker.root)
+            raise worker.stop(error)
         worker.put_status(worker.run, "running")
+
+
+def _cancel_later(root: Lane) -> None:
+    """The run's first task may wait for what a parked one would do (an event, a queue), and never see the stop."""
+    task = root.owner() if root.owner is not None else None
+    if isinstance(task, asyncio.Task):
+        loop = task.get_loop()
+        loop.call_soon_threadsafe(loop.call_later, GRACE, task.cancel)
 
 
 def _lives(caller: Caller | None) -> bool:

@@ -9,15 +9,15 @@ backend keeps, and leases, which are hints and never fence (a claim in the log d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import msgspec
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
-@dataclass(frozen=True, slots=True)
-class List:
+class List(msgspec.Struct, frozen=True):
     """Streams whose path begins with `prefix`, by path, after `after`. Result: a tuple of `Listed`."""
 
     prefix: str = ""
@@ -25,9 +25,8 @@ class List:
     limit: int = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One stream: `created` and `updated` are seconds since the epoch, `offset` its tail, `size` its messages (or bytes)."""
+class Listed(msgspec.Struct, frozen=True):
+    """One stream: `created` and `updated` in seconds since the epoch, `offset` its tail, `size` its messages (or bytes)."""
 
     path: str
     created: float
@@ -37,8 +36,7 @@ class Listed:
     closed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(msgspec.Struct, frozen=True):
     """Waits until a stream below `prefix` changes after `cursor` (None: from now on), or `wait` seconds pass."""
 
     prefix: str = ""
@@ -46,45 +44,39 @@ class Watch:
     wait: float = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Watched:
+class Watched(msgspec.Struct, frozen=True):
     """Paths that changed and the cursor to go on from."""
 
     paths: tuple[str, ...]
     cursor: str
 
 
-@dataclass(frozen=True, slots=True)
-class TakeLease:
+class TakeLease(msgspec.Struct, frozen=True):
     """Holds `token` for `path` until it is released or this process dies. Result: None."""
 
     path: str
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class DropLease:
+class DropLease(msgspec.Struct, frozen=True):
     """Lets go of a lease taken by this process; dropping one that is not held does nothing. Result: None."""
 
     path: str
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseHeld:
+class LeaseHeld(msgspec.Struct, frozen=True):
     """Whether a living process (this one included) holds `token` for `path`. Result: bool."""
 
     path: str
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class SweepLeases:
+class SweepLeases(msgspec.Struct, frozen=True):
     """Removes what dead holders left of their leases, where a backend `lists`. Result: how many there were."""
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(msgspec.Struct, frozen=True):
     """What a backend promises beyond the protocol.
 
     `exact_forks`: a fork at any (offset, skip) is made exactly, across appends, without reading it back;

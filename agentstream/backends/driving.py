@@ -15,8 +15,9 @@ import inspect
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     from agentstream.backends.base import Backend
@@ -26,15 +27,13 @@ Steps = Generator[Any, Any, T]
 """A generator that yields operations and effects and returns a T."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(msgspec.Struct, frozen=True):
     """Wait this many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Wait for a `concurrent.futures.Future` and be sent its result; TimeoutError after `timeout` seconds.
 
     Who stops waiting (a timeout, a cancellation) leaves the future alone: others may wait for it too.
@@ -44,15 +43,13 @@ class Wait:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """Call `function()` (awaiting what it returns, under `adrive`) and be sent what it returns."""
 
     function: Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Detached:
+class Detached(msgspec.Struct, frozen=True):
     """Start an operation whose answer goes to `done(result, error)` even if who asked is cancelled meanwhile.
 
     Under `drive` it is executed in place; under `adrive` it is submitted. Sent None at once.

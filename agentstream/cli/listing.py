@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +24,12 @@ def list_sessions(
     ] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Last run by this agent.")] = None,
     parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="Forks of this session.")] = None,
+    tag: Annotated[str | None, typer.Option("--tag", metavar="NAME[=VALUE]", help="With this tag.")] = None,
+    title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="With this in the title.")] = None,
+    text: Annotated[str | None, typer.Option("--text", metavar="TEXT", help="With this in a message.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="SPAN", help="Changed in the last 12h, 30d, …")
+    ] = None,
     limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, metavar="N", help="At most N.")] = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="The last changed at the end.")] = False,
     json: Json = False,
@@ -38,13 +44,16 @@ def list_sessions(
     sessions are marked so on a terminal and in JSON.
     """
     from agentstream.cli.output import Output
+    from agentstream.cli.spans import seconds
     from agentstream.cli.store import opened_client
 
     output = Output.made(json=json, jsonl=jsonl, color=color, pager=not no_pager)
+    ago = timedelta(seconds=seconds(since, "--since")) if since is not None else None
     statuses = words(status)
     chosen = bool(statuses or agent)
     with opened_client(url) as client:
-        found = client.sessions(prefix=prefix, parent=parent, limit=None if chosen else limit)
+        upto = None if chosen else limit
+        found = client.sessions(prefix=prefix, parent=parent, tag=tag, title=title, text=text, since=ago, limit=upto)
     found = [
         summary
         for summary in found

@@ -7,15 +7,14 @@ any other was minted by the stream's keeper.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 START = "-1"
 NOW = "now"
 JSON = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Producer:
+class Producer(msgspec.Struct, frozen=True):
     """An idempotent producer's place (§5.2.1): `seq` counts appends, a higher `epoch` fences lower ones."""
 
     id: str
@@ -23,8 +22,7 @@ class Producer:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class ForkPoint:
+class ForkPoint(msgspec.Struct, frozen=True):
     """Where a fork leaves its source (§4.2): `skip` messages (JSON) or bytes past `offset`."""
 
     source: str
@@ -32,8 +30,7 @@ class ForkPoint:
     skip: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     """PUT (§5.1). `body` is messages for a JSON stream, blocks of bytes otherwise.
 
     On a path that is already there with the same configuration the body is not appended.
@@ -48,8 +45,7 @@ class Create:
     fork: ForkPoint | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(msgspec.Struct, frozen=True):
     """`new` tells 201 from 200; `offset` is the stream's tail."""
 
     new: bool
@@ -57,8 +53,7 @@ class Created:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """POST (§5.2): every message of `body`, in order, all or nothing. `close` ends the stream for ever (§4.1)."""
 
     path: str
@@ -69,8 +64,7 @@ class Append:
     close: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(msgspec.Struct, frozen=True):
     """`duplicate`: the producer's request was applied before; then `offset` is unknown (None)."""
 
     offset: str | None
@@ -78,8 +72,7 @@ class Appended:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """GET (§5.5, §5.6): what lies `skip` messages past `offset`, one page of at most `limit` messages.
 
     With `wait` (seconds) a read at the tail waits for data, closure, or the time to pass.
@@ -92,8 +85,7 @@ class Read:
     wait: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """A page: `offset` is where reading goes on after its last message. Only `closed` means the end."""
 
     messages: tuple[bytes, ...]
@@ -102,15 +94,13 @@ class Batch:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """HEAD (§5.4): metadata; never extends a stream's TTL."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class StreamInfo:
+class StreamInfo(msgspec.Struct, frozen=True):
     """`offset` is the tail."""
 
     content_type: str
@@ -120,8 +110,7 @@ class StreamInfo:
     expires_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """DELETE (§5.3): soft while forks of the stream live. The result is None."""
 
     path: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Flat:
+class Flat(msgspec.Struct, frozen=True):
     """The plain value inside another. `typed`: its class was lost; `unordered`: it is a set."""
 
     value: Any

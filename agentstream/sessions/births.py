@@ -6,15 +6,15 @@ source, and says so; every birth before it is inherited with the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from agentstream.sessions.events import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Lineage:
+class Lineage(msgspec.Struct, frozen=True):
     """Where a fork comes from: the first `count` events are those of `source`.
 
     `incarnation` and `path` say which life of the source it was and where that was kept,
@@ -31,8 +31,7 @@ class Lineage:
     copied: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
+class Birth(msgspec.Struct, frozen=True):
     """What a birth says. `session` is the id that the incarnation was made under, where it is told."""
 
     incarnation: str

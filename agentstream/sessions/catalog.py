@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentstream.sessions.claims import holder_alive
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from agentstream.sessions.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(msgspec.Struct, frozen=True):
     """One session in a list; times are UTC.
 
     `status` is its last run's: "abandoned" where that should run and nobody does, "unreadable"

@@ -10,8 +10,9 @@ a living worker without saying `take_over`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentstream.backends.base import DropLease, LeaseHeld, TakeLease
 from agentstream.errors import Fenced, SessionBusy
@@ -48,8 +49,7 @@ TRIES = 20
 """Claims tried in a row against others that win each time, before giving up as busy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A claim that was won. `state` folds all that stood in the log before it counted."""
 
     path: str

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +51,7 @@ _WAY_OUT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True):
     """A value's canonical form; `typed`: a class instance was flattened, and only an annotation can rebuild it."""
 
     data: Any

@@ -17,7 +17,9 @@ to the root.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from agentstream.sessions.births import Birth, birth_of
 from agentstream.sessions.events import OWN_TYPES, UNCLAIMED_TYPES, Event, well_formed, with_mark
@@ -27,22 +29,21 @@ FENCED, DUPLICATE, REWOUND, MALFORMED = "fenced", "duplicate", "rewound", "malfo
 _CLAIMED_TYPES = OWN_TYPES - UNCLAIMED_TYPES
 
 
-@dataclass(slots=True)
-class Count:
+class Count(msgspec.Struct):
     """Events with their marks, as they come."""
 
-    events: list[Event] = field(default_factory=list)
-    births: list[tuple[int, Birth]] = field(default_factory=list)
+    events: list[Event] = msgspec.field(default_factory=list)
+    births: list[tuple[int, Birth]] = msgspec.field(default_factory=list)
     """Where each incarnation in this history began, the present one's last."""
-    claims: list[Event] = field(default_factory=list)
+    claims: list[Event] = msgspec.field(default_factory=list)
     """The claims that were won, in order."""
     highest: int = 0
     """The highest claim number seen: the next claim takes the one after it."""
     _held: bool = False
     _replaced: frozenset[str] = frozenset()
-    _keys: set[tuple[str, str]] = field(default_factory=set)
+    _keys: set[tuple[str, str]] = msgspec.field(default_factory=set)
     """The keys on the way to the root."""
-    _jumps: dict[int, int] = field(default_factory=dict)
+    _jumps: dict[int, int] = msgspec.field(default_factory=dict)
     """Rewinds that count, or counted: for each the index of the event that it goes on from."""
 
     def copy(self) -> Count:

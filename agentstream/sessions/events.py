@@ -12,7 +12,6 @@ for. A long session is opened to look at its end, and most of its values are nev
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -42,16 +41,14 @@ HIGHEST_CLAIM = 2**53 - 1
 """A claim number is a producer's epoch, and those end here (PROTOCOL.md §5.2.1)."""
 
 
-@dataclass(slots=True)
-class Origin:
+class Origin(msgspec.Struct):
     """Which incarnation of which session a run of events was read from; learned when its birth is met."""
 
     session: str
     incarnation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """Where a run of events was read: what their positions are told from. An empty `start`: no offset is known."""
 
     origin: Origin
@@ -243,7 +240,7 @@ def write_event(
 
 
 RESERVED = {
-    "session": frozenset(("schema", "session", "incarnation", "lineage", "moved", "claim")),
+    "session": frozenset(("schema", "session", "incarnation", "lineage", "parent", "moved", "claim")),
     "message": frozenset(("claim",)),
     "answer": frozenset(("claim",)),
 }

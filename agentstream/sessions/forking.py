@@ -10,8 +10,9 @@ made again to be stitched.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from agentstream.errors import SessionExists
 from agentstream.protocol.errors import InvalidRequest, ProtocolError, StreamConflict, StreamGone, StreamNotFound
@@ -43,10 +44,11 @@ def fork(
     *,
     replace: Mapping[Any, Any] | None = None,
     copy: bool = False,
+    parent: Mapping[str, Any] | None = None,
 ) -> Steps[None]:
     """Makes `new_id` a session that shares the first events of `session`, up to `at` (its end where None).
 
-    Raises NotFound if the source is not there, SessionExists if `new_id` is, ValueError for
+    `parent`: what a child's birth says besides (`sessions/family.py`). Raises NotFound if the source is not there, SessionExists if `new_id` is, ValueError for
     a cut that is not in the session or an outcome that cannot be replaced.
     """
     checked_id(new_id)
@@ -67,7 +69,7 @@ def fork(
     incarnation = fresh_id()
     replaced = [key for kind, key, _ in substitutes if kind == "outcome"]
     lineage = _lineage(session, source, replaced, copied=copy)
-    birth = {"schema": SCHEMA, "session": new_id, "incarnation": incarnation, "lineage": lineage}
+    birth = {"schema": SCHEMA, "session": new_id, "incarnation": incarnation, "lineage": lineage, **(parent or {})}
     body = (write_event("session", incarnation, birth), *(write_event(*substitute) for substitute in substitutes))
     try:
         if copy and log is not None:
@@ -92,8 +94,7 @@ def exists(session: str) -> SessionExists:
 # --- where to cut ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """What a fork shares: the first `count` events of an incarnation, which are kept at `path`.
 
     The first `stitched` of them are not in that stream; `claim` is None where nobody looked.

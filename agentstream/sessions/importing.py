@@ -13,8 +13,9 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import IO, TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from agentstream.errors import SessionExists, StoreError
 from agentstream.protocol.errors import ProtocolError, StreamConflict, StreamGone

@@ -4,153 +4,89 @@ A model request repeats the whole conversation, so a log of requests would grow 
 element of a list is written once, in an `item` event, and every list with it says only where it is:
 `{"$items": ["3.0-17", "5.2"]}` is items 0 to 17 of claim 3 and item 2 of claim 5. An id never changes and names its
 element by itself, so there is no chain to walk: forks, parallel lanes and lists that were cut or reordered are alike.
+In an element, as anywhere in a record, a long text may be a reference (`texts.py`), never a list.
 
 The codec escapes dicts of the user's whose keys begin with `$`, so an `$items` object in a record is always ours.
-What is packed here is the canonical form; an element is equal to another only if its text is, key order included,
-so that what comes back is to the byte what was put in.
+`packing.py` writes what is read here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from hashlib import blake2b
-from itertools import islice
-from threading import RLock
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from agentstream.errors import NotFound
-from agentstream.sessions.codec import dumps
+from agentstream.sessions.texts import ITEMS, EventId, Find, referred, text_at
 
-FEWEST = 2
-SMALLEST = 256
-"""A list of fewer elements, or of less text (bytes), is not worth an `item` event. Two, because a conversation that is
-kept whole until it is longer is written whole at each of its first turns; not one, because a list of one thing is most
-often a wrapper (a reply's choices, a batch of one conversation), and what grows is inside."""
-
-SMALLEST_MEAN = 32
-"""Nor is one whose elements are hardly longer than an id: the numbers of an embedding stay where they are."""
-
-_TAG = "$items"
 _RANGE = re.compile(r"(\d{1,18})\.(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
 
-_Id = tuple[int, int]
+ItemId = tuple[int, int]
+"""A claim, and a number under it."""
 
 
-class Packer:
-    """Replaces lists by ranges, for one claim; safe to share between threads.
-
-    An item must never come after what refers to it, in the log or in a cut of it. So hold `lock` around `pack` and the
-    handing over of what it gave to the session's writer, and write the new block before, or in one append with, the
-    packed data. If that append fails, the packer knows items that the log does not: end the claim.
-    """
-
-    def __init__(self, claim: int) -> None:
-        self.claim = claim
-        self.known: dict[bytes, _Id] = {}
-        self.lock = RLock()
-        self._next = 0
-
-    def learn(self, first_id: str, items: Sequence[Any]) -> None:
-        """Takes in a recorded `item` event; of equal elements the first keeps its id. Raises NotFound for a bad id."""
-        claim, first, _ = _parse(first_id)
-        with self.lock:
-            for number, item in enumerate(items, first):
-                self.known.setdefault(_digest(dumps(item)), (claim, number))
-            if claim == self.claim:
-                self._next = max(self._next, first + len(items))
-
-    def pack(self, data: Any) -> tuple[Any, tuple[str, list[Any]] | None]:
-        """`data` with its long lists as ranges, and the block of elements that are new: its id and the elements.
-
-        Outermost lists first; what is inside an element of a packed list stays as it is. `data` is not changed, and
-        shares what was not replaced with the result.
-        """
-        with self.lock:
-            first = self._next
-            new: list[Any] = []
-            packed = self._packed(data, new)
-            return packed, (f"{self.claim}.{first}", new) if new else None
-
-    def _packed(self, data: Any, new: list[Any]) -> Any:
-        if type(data) is dict:
-            return _map_dict(data, lambda value: self._packed(value, new))
-        if type(data) is not list:
-            return data
-        texts = _worth_packing(data)
-        if texts is None:
-            return _map_list(data, lambda value: self._packed(value, new))
-        return self._ranges(data, texts, new)
-
-    def _ranges(self, data: list[Any], texts: list[bytes], new: list[Any]) -> Any:
-        ids: list[_Id] = []
-        fresh: dict[bytes, _Id] = {}
-        unseen: list[Any] = []
-        for item, text in zip(data, texts, strict=True):
-            digest = _digest(text)
-            known = self.known.get(digest) or fresh.get(digest)
-            if known is None:
-                known = fresh[digest] = (self.claim, self._next + len(fresh))
-                unseen.append(item)
-            ids.append(known)
-        packed = {_TAG: list(_write_ranges(ids))}
-        if len(dumps(packed)) >= sum(map(len, texts)):
-            return data
-        self.known |= fresh
-        self._next += len(fresh)
-        new += unseen
-        return packed
+def _no_sources(source: EventId) -> None:
+    return None
 
 
 class Items:
     """The items of a session as read from its log, in whatever order they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, find: Find = _no_sources) -> None:
+        """`find` gives the values of events that texts are referred to in."""
+        self._find = find
         self._claims: dict[int, dict[int, Any]] = {}
+        self._whole: dict[int, dict[int, Any]] = {}
 
     def add(self, first_id: str, items: Iterable[Any]) -> None:
         """Takes in one `item` event; an id keeps its first element. Raises NotFound for a malformed id."""
-        claim, first, _ = _parse(first_id)
+        claim, first, _ = parse_range(first_id)
         held = self._claims.setdefault(claim, {})
         for number, item in enumerate(items, first):
             held.setdefault(number, item)
 
     def resolve(self, data: Any) -> Any:
-        """`data` with every list of ranges as the list it stands for.
+        """`data` with every list of ranges as the list it stands for, and every reference as its text.
 
         The lists are new, their elements are shared with the record: decode, do not change them. Raises NotFound for an
-        item that is not in the session.
+        item or a text that is not in the session.
         """
         if type(data) is dict:
-            ranges = data.get(_TAG) if len(data) == 1 else None
-            if type(ranges) is list and all(type(part) is str for part in ranges):
-                return [item for part in ranges for item in self._range(part)]
-            return _map_dict(data, self.resolve)
-        return _map_list(data, self.resolve) if type(data) is list else data
+            ranges = ranges_in(data)
+            if ranges is not None:
+                return [item for part in ranges for item in self.range(part)]
+            return self._text(data, self.resolve)
+        return map_list(data, self.resolve) if type(data) is list else data
 
-    def _range(self, text: str) -> Iterator[Any]:
-        claim, first, last = _parse(text)
-        held = self._claims.get(claim, {})
+    def range(self, text: str) -> Iterator[Any]:
+        """The elements of one range. Raises NotFound for one that is malformed or not in the session."""
+        claim, first, last = parse_range(text)
+        held, whole = self._claims.get(claim, {}), self._whole.setdefault(claim, {})
         for number in range(first, last + 1):
             if number not in held:  # also ends a range without end in a record that somebody made up
                 raise NotFound(f"item {claim}.{number} (of {text}) is not in this session: its record is incomplete")
-            yield held[number]
+            if number not in whole:
+                whole[number] = self.resolve_texts(held[number])
+            yield whole[number]
+
+    def resolve_texts(self, data: Any) -> Any:
+        """`data` with every reference as its text. What looks like ranges in it is left: no element holds any."""
+        if type(data) is dict:
+            return self._text(data, self.resolve_texts)
+        return map_list(data, self.resolve_texts) if type(data) is list else data
+
+    def _text(self, data: dict[str, Any], inside: Callable[[Any], Any]) -> Any:
+        place = referred(data)
+        return map_dict(data, inside) if place is None else text_at(self._find, *place)
 
 
-def _worth_packing(data: list[Any]) -> list[bytes] | None:
-    """The texts of the elements, if the list is long enough to be stored once."""
-    if len(data) < FEWEST or not any(type(item) in (dict, list, str) for item in islice(data, FEWEST)):
-        return None
-    texts = [dumps(item) for item in data]
-    size = sum(map(len, texts))
-    return texts if size >= max(SMALLEST, SMALLEST_MEAN * len(data)) else None
+def ranges_in(data: dict[str, Any]) -> list[str] | None:
+    """The ranges of the list that `data` stands for; None where it is something else."""
+    ranges = data.get(ITEMS) if len(data) == 1 else None
+    return ranges if type(ranges) is list and all(type(part) is str for part in ranges) else None
 
 
-def _digest(text: bytes) -> bytes:
-    return blake2b(text, digest_size=16).digest()
-
-
-def _write_ranges(ids: Iterable[_Id]) -> Iterator[str]:
+def write_ranges(ids: Iterable[ItemId]) -> Iterator[str]:
     """`3.0-17`, `5.2`: neighbours joined."""
     claim = first = last = -1
     for at, number in ids:
@@ -168,7 +104,8 @@ def _range_text(claim: int, first: int, last: int) -> str:
     return f"{claim}.{first}" if first == last else f"{claim}.{first}-{last}"
 
 
-def _parse(text: str) -> tuple[int, int, int]:
+def parse_range(text: str) -> tuple[int, int, int]:
+    """Claim, first and last number. Raises NotFound for what is no range."""
     match = _RANGE.fullmatch(text)
     if match is None:
         raise NotFound(f"{text[:60]!r} is no item id: it would be <claim>.<number> or <claim>.<first>-<last>")
@@ -176,7 +113,7 @@ def _parse(text: str) -> tuple[int, int, int]:
     return int(claim), int(first), int(last or first)
 
 
-def _map_dict(data: dict[str, Any], change: Any) -> dict[str, Any]:
+def map_dict(data: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
     """`data` with each value changed; the same object if none was."""
     made: dict[str, Any] | None = None
     for key, value in data.items():
@@ -187,7 +124,8 @@ def _map_dict(data: dict[str, Any], change: Any) -> dict[str, Any]:
     return data if made is None else made
 
 
-def _map_list(data: list[Any], change: Any) -> list[Any]:
+def map_list(data: list[Any], change: Callable[[Any], Any]) -> list[Any]:
+    """The same for a list."""
     made: list[Any] | None = None
     for at, value in enumerate(data):
         changed = change(value)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class StepKey:
+
+class StepKey(msgspec.Struct, frozen=True):
     """A step's identity and one of its attempts: `<run>/<lane>/<ordinal>#<attempt>`.
 
     A child run has a key of the same form, which is then the `<run>` of its own steps.

@@ -6,8 +6,9 @@ A `Log` is what has been read so far of one incarnation. Reading goes on where i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from agentstream.errors import NotFound, StoreError
 from agentstream.protocol.errors import StreamGone, StreamNotFound
@@ -25,14 +26,13 @@ DEEPEST = 64
 """Stitched forks of stitched forks, at most: a guard against lineages that name each other."""
 
 
-@dataclass(slots=True)
-class Log:
+class Log(msgspec.Struct):
     """The events read of one incarnation, in order and marked; `offset` is where reading goes on."""
 
     session: str
     path: str
     origin: Origin
-    count: Count = field(default_factory=Count)
+    count: Count = msgspec.field(default_factory=Count)
     offset: str = START
     closed: bool = False
     stitched: int = 0

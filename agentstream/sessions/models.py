@@ -273,7 +273,10 @@ def event_schema() -> dict[str, Any]:
     models = [(model, "validation") for model in CHANGES.values()]
     _, defined = models_json_schema([*models, (OTHER, "validation")], ref_template="#/$defs/{model}")  # type: ignore[list-item]
     definitions = defined["$defs"]
-    definitions["Event_other"]["properties"]["type"] = {"type": "string", "minLength": 1, "not": {"enum": [*VALUES]}}
+    definitions["Event_other"]["properties"]["type"] = {
+        "type": "string",
+        "pattern": f"^(?!({'|'.join(VALUES)})$).+",
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"agentstream events, version {SCHEMA}",

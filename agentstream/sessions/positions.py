@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
+
+import msgspec
 
 _FORM = re.compile(r"([^@]*)@([0-9]{1,18}):([^:@]*):([^:@+]*)\+([0-9]{1,18})")
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """A cut between two events: what is before it is kept (`at=`), what is after it is read (`start=`).
 
     `index` counts the events before the cut. `offset` is a token minted by the stream's

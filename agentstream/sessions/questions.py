@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from agentstream.sessions import codec, moments, schemas
 from agentstream.sessions.events import Event, StepKey
 
@@ -26,8 +28,7 @@ TYPES = ("question", "answer", "outcome", "status")
 """Events that the fold looks at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One answer that was given. `reason` says why it does not count, `detail` in words; None for the one that does."""
 
     event: Event

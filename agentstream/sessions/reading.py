@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from agentstream.errors import NotFound
 from agentstream.protocol.errors import InvalidRequest, StreamGone, StreamNotFound
@@ -39,8 +40,7 @@ def state(core: Core, session: str, at: At | None) -> Steps[State]:
     return State(plain.session, plain.incarnation, plain.events, alive=False)
 
 
-@dataclass(slots=True)
-class Follower:
+class Follower(msgspec.Struct):
     """Where a reader that follows a session stands."""
 
     core: Core

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import msgspec
+
 from agentstream.errors import NotSerializable
 
 _Validator = Callable[[Any], Any]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from agentstream.sessions import codec
 from agentstream.sessions.events import Event
 from agentstream.sessions.items import Items
@@ -32,8 +34,7 @@ def mapping(event: Event | None, name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One attempt of a step: its start and, where there is one, its outcome."""
 
     number: int

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from agentstream.backends.base import LeaseHeld, List, Listed
 from agentstream.errors import AgentStreamError, StoreError, Unavailable
 from agentstream.protocol.errors import StreamGone, StreamNotFound
@@ -118,7 +120,7 @@ def entry_of(core: Core, place: Place) -> Steps[Entry | None]:
     if entry.summary.status != "running":
         return entry
     alive = entry.nonce is not None and (yield LeaseHeld(entry.listed.path, entry.nonce))
-    return entry if alive else replace(entry, summary=replace(entry.summary, status="abandoned"))
+    return entry if alive else replace(entry, summary=structs.replace(entry.summary, status="abandoned"))
 
 
 def listed(prefix: str) -> Steps[list[Listed]]:

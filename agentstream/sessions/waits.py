@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from agentstream.errors import RunWaiting
 from agentstream.sessions import moments
@@ -14,9 +15,9 @@ from agentstream.sessions.questions import Questions, questions_of
 from agentstream.sessions.state import Run, State
 
 
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """The questions (by key), the moment, and the inbox (messages from this index on) that end the waiting.
+class Waits(msgspec.Struct, frozen=True):
+    """The questions (by key), the moment, the inbox (messages from this index on) and the children (by session) that
+    end the waiting.
 
     Any one of them is enough.
     """
@@ -24,6 +25,7 @@ class Waits:
     questions: tuple[str, ...] = ()
     until: datetime | None = None
     inbox: int | None = None
+    children: tuple[str, ...] = ()
 
     def stored(self) -> dict[str, Any]:
         """The fields that stand in the `status` event beside `waiting`."""
@@ -31,6 +33,7 @@ class Waits:
             **({"questions": list(self.questions)} if self.questions else {}),
             **({"until": moments.text(self.until)} if self.until is not None else {}),
             **({"inbox": self.inbox} if self.inbox is not None else {}),
+            **({"children": list(self.children)} if self.children else {}),
         }
 
 
@@ -38,11 +41,12 @@ def waits_of(state: State, run: Run) -> Waits:
     """What a run's last status says that it waits for."""
     event = state.find("status", run.key)
     value = event.value if event is not None else {}
-    keys, inbox = value.get("questions"), value.get("inbox")
+    keys, inbox, children = value.get("questions"), value.get("inbox"), value.get("children")
     return Waits(
         tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else (),
         moments.read(value.get("until")),
         inbox if type(inbox) is int else None,
+        tuple(child for child in children if isinstance(child, str)) if isinstance(children, list) else (),
     )
 
 
@@ -56,7 +60,7 @@ def has_come(state: State, waits: Waits, questions: Questions, now: datetime) ->
         return True
     if waits.inbox is not None and any(user_messages(state.of_type("message"), waits.inbox)):
         return True
-    return waits == Waits()
+    return waits == Waits() or bool(waits.children)  # whether a child can go on, its own log says
 
 
 def user_messages(events: Iterable[Event], start: int) -> Iterable[Event]:
@@ -80,6 +84,7 @@ def waiting(session: str, run: str, waits: Waits, questions: Questions) -> RunWa
     asked = [question for key in waits.questions if (question := questions.named(key)) is not None]
     parts = [f"for an answer to {question.prompt!r} ({question.key})" for question in asked]
     parts += ["for a message"] if waits.inbox is not None else []
+    parts += [f"for its child {child!r}" for child in waits.children]
     parts += [f"until {moments.text(waits.until)}"] if waits.until is not None else []
     ways = "session.answer(question, value) answers it; " if asked else ""
     return RunWaiting(

@@ -25,6 +25,8 @@ from agentstream.sessions.patience import RETRIES, patiently
 from agentstream.sessions.placing import place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
 
@@ -47,11 +49,14 @@ def open_or_create(core: Core, session: str) -> Steps[Log]:
     return log
 
 
-def create(session: str) -> Steps[None]:
-    """Makes the session. Of two that make it at once one does; it is then there for both."""
+def create(session: str, *, parent: Mapping[str, Any] | None = None) -> Steps[None]:
+    """Makes the session. Of two that make it at once one does; it is then there for both.
+
+    `parent`: what a child's birth says besides (`sessions/family.py`).
+    """
     incarnation = fresh_id()
-    birth = write_event("session", incarnation, {"schema": SCHEMA, "session": session, "incarnation": incarnation})
-    yield from place(session, incarnation, (birth,))
+    birth = {"schema": SCHEMA, "session": session, "incarnation": incarnation, **(parent or {})}
+    yield from place(session, incarnation, (write_event("session", incarnation, birth),))
 
 
 def append(core: Core, session: str, kind: str, value: Any, key: str | None = None) -> Steps[Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from failing import FailingBackend
 from agentstream import AsyncClient, Client, OutcomeUnknown, SessionBusy, Unavailable, step
 
 Agent = Callable[[], Awaitable[Any]]
-new_in_311 = pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout and TaskGroup came with Python 3.11")
+new_in_311 = pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout and TaskGroup are of Python 3.11")
 
 
 def run(backend: Any, agent: Agent) -> Any:
@@ -76,7 +77,7 @@ def timeout(did: list[str]) -> Agent:
 
     async def agent() -> Any:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
+            async with asyncio.timeout(0.01):  # pyright: ignore[reportAttributeAccessIssue]
                 await forever("late")
         return await work("after")
 
@@ -91,12 +92,10 @@ def group(did: list[str]) -> Agent:
         raise KeyError("one of them fails")
 
     async def agent() -> Any:
-        try:
-            async with asyncio.TaskGroup() as tasks:
+        with pytest.raises(BaseException, match="unhandled errors"):  # noqa: PT012
+            async with asyncio.TaskGroup() as tasks:  # pyright: ignore[reportAttributeAccessIssue]
                 tasks.create_task(forever("sibling"))
                 tasks.create_task(fail())
-        except BaseException as error:
-            assert "ExceptionGroup" in type(error).__name__
         return await work("after")
 
     return agent
@@ -216,10 +215,8 @@ def test_a_once_step(backend: Any) -> None:
         await asyncio.Event().wait()
 
     async def agent() -> str:
-        try:
+        with contextlib.suppress(BaseException):
             await asyncio.wait_for(pay(), 0.01)
-        except BaseException:
-            pass
         return "all is well"
 
     for _ in range(2):

@@ -86,7 +86,7 @@ def test_edits_that_diverge(backend: Any, way: Way, edit: str, catch: bool) -> N
         assert found.actual["name"] == calls[index][0]
         assert found.diff
         assert "agents_kit.py" in found.code or "test_diverge.py" in found.code
-    after = [event for event in Client(backend).session("s").events()][len(before) :]
+    after = list(Client(backend).session("s").events())[len(before) :]
     assert {event.type for event in after} <= {"claim"}
     # and so does a replay, without a claim
     size = len(list(Client(backend).session("s").events()))
@@ -116,7 +116,6 @@ def test_edits_that_do_not_diverge(backend: Any, way: Way) -> None:
     crashed(backend, way)
     tools = Tools(way)
     reordered: Names = [("look", {"of": "a", "id": 1}), *RECORDED[1:]]
-
 
     def a_function_on_another_line(name: str) -> Any:
         def renamed_local(asked: Any) -> str:
@@ -153,7 +152,9 @@ print(session.run(go), session.replay(go).identical)
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         command = [sys.executable, "-c", program, str(tmp_path)]
         if seed == "1":
-            command[2] = program.replace("print(session.run", "session.with_options(run_id='r').run(go)\nprint(session.run")
+            command[2] = program.replace(
+                "print(session.run", "session.with_options(run_id='r').run(go)\nprint(session.run"
+            )
         output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
         assert output.endswith("4 True\n")
     events = Client(tmp_path).session("s").state()

@@ -1,4 +1,4 @@
-"""An error is an outcome: raised first as it is, later as what the record holds, and tried again where nobody saw it."""
+"""An error is an outcome: raised first as it is, later as the record has it, and tried again where nobody saw it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def test_raised_again(backend: Any, way: Way, raised: Exception, caught: type[Ex
             yield fail
         except caught as error:
             seen.append(error)
-            return (yield lambda: after(look(error)))
+            said = look(error)
+            return (yield lambda: after(said))
 
     def make() -> Any:
         return way.agent(body)
@@ -291,7 +292,7 @@ def test_timeout(backend: Any, way: Way) -> None:
         try:
             yield work
         except TimeoutError as error:
-            assert "0.01 s" in str(error)
+            assert "0.01 s" in str(error)  # noqa: PT017
         return (yield after)
 
     result, report = lives(backend, way, lambda: way.agent(body), 4)

@@ -106,20 +106,21 @@ def test_outcomes_of_one_append_come_one_by_one(backend: Any) -> None:
 
 def test_a_start_that_was_recorded_between(backend: Any) -> None:
     """Code that acted on the first outcome after a while, before the second one came, does so again."""
-    second = asyncio.Event()
+    may, done = asyncio.Event(), asyncio.Event()
+    live = True
 
     @step
     async def work(name: str) -> str:
         if name == "second" and live:
-            await second.wait()
+            await may.wait()
         if name == "in between" and live:
-            second.set()
+            may.set()
+            await done.wait()  # its outcome is the last, its start is not
         return name
-
-    live = True
 
     async def agent() -> list[str]:
         tasks = [asyncio.create_task(work(name)) for name in ("first", "second")]
+        tasks[1].add_done_callback(lambda task: done.set())
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for _ in range(200):  # longer than any turn is waited for
             await asyncio.sleep(0)
@@ -128,7 +129,6 @@ def test_a_start_that_was_recorded_between(backend: Any) -> None:
         await asyncio.wait(tasks)
         return seen
 
-    second = asyncio.Event()
     assert arun(backend, agent) == ["True", "False"]
     live = False
     report = areplay(backend, agent)
@@ -156,37 +156,33 @@ def lanes_of(changed: str | None, ran: list[str]) -> Any:
 @pytest.mark.parametrize("changed", ["a 0", "b 0", "c 0", "a 1", "b 2"])
 def test_one_lane_changed(backend: Any, changed: str) -> None:
     """An open run diverges before any tool runs, and names the lane's step."""
+    whole = lanes_of(None, [])
+
+    async def fails_at_the_end() -> None:
+        await whole()
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        whole = lanes_of(None, [])
-
-        async def fails_at_the_end() -> None:
-            await whole()
-            raise ZeroDivisionError
-
         arun(backend, _named("agent", fails_at_the_end))
     ran: list[str] = []
     for catch in (False, True):
         changed_agent = lanes_of(changed, ran)
 
-        async def catching(agent: Any = changed_agent, catch: bool = catch) -> Any:
-            try:
-                return await agent()
-            except BaseException:
-                if not catch:
-                    raise
-                return "all is well"
-
-        async def plain(run: Any = catching) -> Any:
-            return await run()
-
-        async def no_arguments() -> Any:
-            return await plain()
-
         with pytest.raises(Diverged) as caught:
-            arun(backend, _named("agent", no_arguments))
+            arun(backend, _named("agent", _catching(changed_agent) if catch else changed_agent))
         assert caught.value.divergence.recorded["input"] == {"name": changed}
         assert caught.value.divergence.actual["input"] == {"name": changed + "!"}
     assert ran == []
+
+
+def _catching(agent: Any) -> Any:
+    async def catching() -> Any:
+        try:
+            return await agent()
+        except BaseException:
+            return "all is well"
+
+    return catching
 
 
 def _named(name: str, function: Any) -> Any:

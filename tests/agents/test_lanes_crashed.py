@@ -1,4 +1,4 @@
-"""Lanes with random latencies, crashed again and again: nothing is done twice, and nothing is taken for a divergence."""
+"""Lanes with random latencies, crashed again and again: nothing is done twice, nothing taken for a divergence."""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ def test_an_open_run_in_the_way(backend: Any, way: Way) -> None:
     first, second, outside = two_agents(way)
     with pytest.raises(Broken):
         way.run(backend, first, "a", times=2)
-    for fn, args, kwargs in ((second, ("a",), {}), (first, ("b",), {"times": 2}), (first, ("a",), {})):
+    calls: list[tuple[Any, tuple[str], dict[str, Any]]]
+    calls = [(second, ("a",), {}), (first, ("b",), {"times": 2}), (first, ("a",), {})]
+    for fn, args, kwargs in calls:
         with pytest.raises(RunPending) as caught:
             way.run(backend, fn, *args, **kwargs)
         assert (caught.value.agent, caught.value.arguments) == ("first", {"question": "a", "times": 2})
@@ -135,7 +137,7 @@ def test_exhausted(backend: Any, way: Way) -> None:
 
     fn = way.agent(body)
     options = {"max_attempts": 3, "take_over": True}
-    for life in range(8):  # noqa: B007
+    for life in range(8):
         progress += life % 2
         with pytest.raises(Broken):
             way.run(backend, fn, options=options)

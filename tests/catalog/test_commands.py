@@ -130,6 +130,23 @@ def test_labels(say: Any):
     assert say("label", "a/f", "--title", "by its beginning").out == "a/fork\tby its beginning\n"
 
 
+def test_list_finds_by_label_text_and_time(say: Any):
+    say("label", "a", "--title", "Order A1", "--tag", "team=x")
+    with Client() as client:
+        client.session("b").append("message", {"role": "user", "parts": [{"type": "text", "text": "Hello there"}]})
+
+    def listed(*argv: str) -> list[str]:
+        done = say("list", *argv)
+        assert done.code == 0
+        return sorted(line.split("\t")[0] for line in done.out.splitlines())
+
+    assert listed("--tag", "team=x") == ["a"]
+    assert listed("--title", "order") == ["a"]
+    assert listed("--text", "hello", "--since", "1h") == ["b"]
+    assert listed("--since", "0.000001s") == []
+    assert say("list", "--since", "yesterday").code == 2
+
+
 def test_rm_deletes_all_that_are_named_or_none(say: Any):
     assert say("rm", "a/fork", "nobody").code == 3
     assert ids() == ["a", "a/fork"]

@@ -90,6 +90,7 @@ def test_a_dry_run_says_what_the_other_does_and_does_nothing(client: Client, in_
     assert not done.dry_run
     assert done.removed == said.removed
     assert removed(done) == ["a", "b", "sealed"]
+    assert done.kept == ()
     assert drive(listed(""), client._core.backend) == []
 
 

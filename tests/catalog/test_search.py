@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hostile import HostileBackend
+from msgspec.structs import replace
 
 from agentstream import AgentStreamError, Client, agent, step
 from agentstream.backends.base import LeaseHeld
@@ -101,7 +101,7 @@ def test_by_status_agent_title_tag_and_parent(client: Client):
 def test_by_what_was_said(client: Client):
     say(client, "a", "Die STRASSE ist lang\nund breit")
     say(client, "b", 'quotes " and \\ and "message"')
-    client.session("c").append("note", "strasse")
+    client.session("c").append("note", {"message": "strasse"})
     for text, found in {
         "straße": ["a"],
         "lang\nund": ["a"],
@@ -212,6 +212,39 @@ def test_ids_used_again_deleted_and_changed_elsewhere_are_seen(client: Client):
     assert ids(client, title="fourth", prefix="a") == ["a"]
     assert ids(client, prefix="b") == ["b"]
     assert ids(client, sort="id") == ["a", "b", "c"]
+
+
+def test_an_id_deleted_and_made_anew_with_as_many_events_is_not_taken_for_the_old_one(tmp_path: Path):
+    with Client(tmp_path) as one, Client(tmp_path) as two:
+        one.session("a").label("first")
+        assert ids(two, title="first") == ["a"]
+        one.session("a").delete()
+        one.session("a").label("second")
+        assert ids(two, title="first") == []
+        assert ids(two, title="second") == ["a"]
+
+
+def test_a_pointer_that_was_set_anew_is_followed(tmp_path: Path):
+    with Client(tmp_path) as one, Client(tmp_path) as two:
+        session = one.session("a")
+        session.append("note", 1)
+        for n in range(3):
+            session.fork(f"fork{n}")
+            session.delete()
+            session.label(f"life {n}")
+            assert ids(two, title=f"life {n}") == ["a"]
+            assert len(ids(two, prefix="a")) == 1
+
+
+def test_what_was_deleted_is_not_kept_in_memory(client: Client):
+    for n in range(5):
+        client.session(f"s{n}").append("note", n)
+    assert len(ids(client)) == 5
+    for n in range(4):
+        client.session(f"s{n}").delete()
+    assert ids(client, prefix="s3") == []
+    assert ids(client) == ["s4"]
+    assert list(summaries._of(client._core).entries) == ["s4"]
 
 
 def test_another_client_is_seen(tmp_path: Path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+import weakref
 from collections.abc import Awaitable
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 from people_kit import answer_plain, asked
 
 from agentstream import AsyncClient, Client, Fenced, RunWaiting, aask, agent, ask, step
+from agentstream.agents.waiting import room_of
 from agentstream.backends.base import Backend
+from agentstream.sessions.state import State
 
 made: list[str] = []
 
@@ -142,6 +146,41 @@ def test_a_question_that_the_code_no_longer_waits_for_is_closed(aclient: AsyncCl
         assert (await session.replay(first)).identical
 
     asyncio.run(main())
+
+
+def test_a_question_of_a_task_that_nobody_waits_for_ends_the_run_too(aclient: AsyncClient) -> None:
+    @agent
+    async def asks() -> str:
+        answered, answers = asyncio.Event(), list[str]()
+
+        async def asking() -> None:
+            answers.append(await aask("Well?"))
+            answered.set()
+
+        task = asyncio.ensure_future(asking())
+        await answered.wait()
+        await task
+        return answers[0]
+
+    async def main() -> None:
+        session = aclient.session("s")
+        await awaiting(session.run(asks))
+        await session.answer((await session.questions())[0], "well")
+        assert await session.run(asks) == "well"
+
+    asyncio.run(main())
+
+
+def test_what_a_run_waited_for_is_forgotten_with_its_worker() -> None:
+    class Worker:
+        state = State("s", "i", [])
+
+    worker: Any = Worker()
+    room = weakref.ref(room_of(worker))
+    assert room() is room_of(worker)
+    del worker
+    gc.collect()
+    assert room() is None
 
 
 def test_a_plain_agent_under_an_async_client_asks_too(aclient: AsyncClient) -> None:

@@ -130,9 +130,7 @@ def naive(messages: list[bytes]) -> list[str | None]:
             if "lineage" in value:
                 highest, held = max(highest, value["lineage"]["claim"]), False
             stays.add(n)
-        elif "claim" in value and (value["claim"] != highest or not held):
-            mark = "fenced"
-        elif "claim" not in value and kind == "step":
+        elif ("claim" in value and (value["claim"] != highest or not held)) or ("claim" not in value and kind == "step"):
             mark = "fenced"
         elif (kind, key) in [name[1:] for name in history]:
             mark = "duplicate"
@@ -207,10 +205,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = (
-    "claim incarnation lineage source count status run agent arguments parent to result error usage items replaced title tags data "
-    "kind name input effect fingerprint path schema moved prompt question nonce text"
-).split()
+FIELDS = ["claim", "incarnation", "lineage", "source", "count", "status", "run", "agent", "arguments", "parent", "to", "result", "error", "usage", "items", "replaced", "title", "tags", "data", "kind", "name", "input", "effect", "fingerprint", "path", "schema", "moved", "prompt", "question", "nonce", "text"]
 VALUE = JSON | st.dictionaries(st.sampled_from(FIELDS), JSON | st.just(1) | st.just("i"), max_size=6)
 KEY = st.sampled_from(["", "1.0", "r", "r/0/0#1", "r/0/0#2", "r/0/x", "i", "1.n"])
 EVENT = st.fixed_dictionaries(
@@ -220,10 +215,7 @@ EVENT = st.fixed_dictionaries(
 
 
 def look_at_everything(state: Any) -> None:
-    for name in (
-        "title tags schema lineage inherited runs run status steps attempts messages tool_calls usage items claim highest_claim "
-        "last_rewind questions"
-    ).split():
+    for name in ["title", "tags", "schema", "lineage", "inherited", "runs", "run", "status", "steps", "attempts", "messages", "tool_calls", "usage", "items", "claim", "highest_claim", "last_rewind", "questions"]:
         getattr(state, name)
     for run in state.runs.values():
         _ = run.open, run.arguments, run.fingerprint, run.error, repr(run)

@@ -406,8 +406,11 @@ def test_a_fork_and_its_copy_are_told_apart():
         root.append("note", 1)
         root.fork("b").append("note", 2)
         client.import_(io.BytesIO(exported(root, forks=True)), prefix="x/")
-        made = other.import_(io.BytesIO(exported(root, forks=True)))
+        text = exported(root, forks=True)
+        made = other.import_(io.BytesIO(text))
         assert sorted(session.id for session in made) == ["a", "b", "x/b"]
+        headers = [json.loads(line) for line in text.splitlines() if b'"export/1"' in line]
+        assert [header["incarnation"] for header in headers] == [session.state().incarnation for session in made]
         for session in made:
             assert told(session) == told(client.session(session.id))
 

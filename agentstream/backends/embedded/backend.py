@@ -7,9 +7,10 @@ import os
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from agentstream.backends.base import DropLease, LeaseHeld, List, Listed, SweepLeases, TakeLease, Traits, Watch, Watched
 from agentstream.backends.driving import Steps, adrive, drive

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -40,13 +39,12 @@ SELECT id, fork_at, stop FROM kin WHERE fork_at < stop
 _LIST = f"{STREAMS} WHERE s.path >= ? AND s.path > ? AND NOT s.deleted ORDER BY s.path"
 
 
-@dataclass(slots=True)
-class Page:
+class Page(msgspec.Struct):
     """What one read found; `stream` as it was then, `position` where the page ends."""
 
     stream: Stream
     position: int
-    messages: list[bytes] = field(default_factory=list)
+    messages: list[bytes] = msgspec.field(default_factory=list)
 
     def batch(self) -> Batch:
         current = self.position >= self.stream.tail

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
+
+import msgspec
 
 from agentstream.backends.embedded.checking import instant, is_json, offset_of
 from agentstream.backends.embedded.faults import Damaged
@@ -27,8 +28,7 @@ FROM streams s LEFT JOIN frames f ON f.id = {LAST_FRAME}
 """Rows for `stream_of`; a WHERE follows. Every stream has a frame, if only the mark of its creation."""
 
 
-@dataclass(slots=True)
-class Stream:
+class Stream(msgspec.Struct):
     """A row of `streams`, its tail, and (for the writer) what is known of its producers."""
 
     id: int
@@ -45,7 +45,7 @@ class Stream:
     touched: float | None
     seq: str | None
     tail: int
-    producers: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    producers: dict[str, tuple[int, int] | None] = msgspec.field(default_factory=dict)
     json: bool = False
 
     def __post_init__(self) -> None:

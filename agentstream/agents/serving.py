@@ -1,0 +1,405 @@
+"""`Worker`: runs the sessions that have work, as long as it is left to.
+
+Work is what the log says there is (`agents/work.py`); the store says which sessions changed.
+Several workers look after the same sessions without knowing of each other: the claim decides
+who gets one, and under it what there is to do is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from agentstream.agents.agent import AgentSpec, spec_of
+from agentstream.agents.offspring import children_at_work
+from agentstream.agents.runs import Options, _run
+from agentstream.agents.work import Policy, Task, glob, to_do
+from agentstream.backends.base import LeaseHeld, Watch, Watched
+from agentstream.backends.driving import adrive
+from agentstream.errors import (
+    AgentStreamError,
+    Fenced,
+    NotFound,
+    RunCancelled,
+    RunExhausted,
+    RunWaiting,
+    SessionBusy,
+    StoreError,
+)
+from agentstream.sessions import moments
+from agentstream.sessions.claims import holder_alive, under_claim
+from agentstream.sessions.family import call_of, is_ready, parent_of
+from agentstream.sessions.ids import id_of
+from agentstream.sessions.state import State, fold
+from agentstream.sessions.steps import text
+from agentstream.sessions.summaries import POINTERS, places
+from agentstream.sessions.waits import waits_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agentstream.backends.driving import Steps
+    from agentstream.client import AsyncClient, Client
+    from agentstream.sessions.core import Core
+
+WATCH = 20.0
+"""Seconds that one wait for a change of the store takes before it is asked again."""
+
+LEASE = 0.5
+"""Seconds between two looks whether a session that somebody else works on was left: a crash writes nothing."""
+
+TROUBLE = 2.0
+"""Seconds before a store that failed is asked again."""
+
+_log = logging.getLogger("agentstream.worker")
+
+
+class _Changed(Exception):
+    """Under the claim there is nothing to do any more: somebody was faster."""
+
+
+class Worker:
+    """Runs sessions that have work for an agent: of many at once, one run each.
+
+    Work is: what a waiting run waits for has come (an answer, a message, a moment, a child), a
+    run was abandoned by a crash, a run failed (again after a pause that doubles, `exhausted` after
+    `max_attempts` in a row), a child that its parent's process left unbegun. With `on_message`
+    also a message that a person appended to a session in which no run is open: the agent (of
+    several, the first) is run with its text, each message once.
+
+    - `agent`: a function or several; runs of other agents are left alone.
+    - `match`: which session ids: `*` is one segment, `**` any number of them.
+    - `concurrency`: how many runs at once; async agents share one event loop, plain ones get threads.
+    - `grace`: seconds that runs have to come to their end after `stop`; then they are interrupted, resumable.
+
+    Any number of workers, in any number of processes on this machine, may look after the same
+    sessions. Raises AgentStreamError for a store that cannot be watched.
+    """
+
+    def __init__(
+        self,
+        client: Client | AsyncClient,
+        agent: Callable[..., Any] | Sequence[Callable[..., Any]],
+        *,
+        match: str = "**",
+        concurrency: int = 10,
+        on_message: bool = False,
+        max_attempts: int = 10,
+        grace: float = 20.0,
+        first_pause: float = 1.0,
+        longest_pause: float = 300.0,
+    ) -> None:
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise ValueError(f"concurrency= is a number of runs at once, at least 1, not {concurrency!r}")
+        specs = [spec_of(each) for each in ([agent] if callable(agent) else agent)]
+        if not specs:
+            raise ValueError("a worker needs an agent to run")
+        named = {spec.name: spec for spec in specs}
+        if len(named) < len(specs):
+            raise ValueError(f"two agents have one name: {', '.join(spec.name for spec in specs)}; give one a name=")
+        if on_message:
+            _check_takes_text(specs[0])
+        Options(max_attempts=max_attempts)
+        first = specs[0] if on_message else None
+        self._core: Core = client._core
+        if not self._core.backend.traits.lists:
+            raise AgentStreamError(f"{self._core.backend.name} cannot be watched; a worker needs a store that can")
+        self._policy = Policy(named, glob(match), first, max_attempts, first_pause, longest_pause)
+        self._concurrency = concurrency
+        self._grace = grace
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, *, once: bool = False) -> int:
+        """Works until `stop` is called from another thread or a signal handler; returns how many runs it took up.
+
+        `once`: until nothing is left to do now.
+        """
+        return asyncio.run(self._in_own_loop(once))
+
+    async def arun(self, *, once: bool = False) -> int:
+        """As `run`, in the running event loop (plain agents get that loop's threads); cancelled, it interrupts its runs."""
+        if self._loop is not None:
+            raise AgentStreamError("this worker runs already")
+        self._loop = asyncio.get_running_loop()
+        try:
+            return await _Shift(self._core, self._policy, self._concurrency, self).work(once)
+        finally:
+            self._loop = None
+            self._stopping = False
+
+    def stop(self) -> None:
+        """Takes nothing up any more; `run` returns when the runs at work have ended, or the grace is over."""
+        self._stopping = True
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # it has ended just now
+                loop.call_soon_threadsafe(self._wake)
+
+    async def _in_own_loop(self, once: bool) -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(self._concurrency + 4, thread_name_prefix="agentstream-worker"))
+        return await self.arun(once=once)
+
+    def _wake(self) -> None:
+        """Set by the shift that is on."""
+
+
+def _check_takes_text(spec: AgentSpec) -> None:
+    try:
+        spec.signature.bind("")
+    except TypeError as error:
+        raise TypeError(f"agent {spec.name!r} cannot be called with a message's text alone: {error}") from None
+
+
+class _Shift:
+    """One call of `run`: what is to be looked at, what is at work. Lives in one event loop."""
+
+    def __init__(self, core: Core, policy: Policy, concurrency: int, worker: Worker) -> None:
+        self._core = core
+        self._policy = policy
+        self._concurrency = concurrency
+        self._worker = worker
+        self._woken = asyncio.Event()
+        worker._wake = self._woken.set
+        self._pending: dict[str, None] = {}
+        self._timers: list[tuple[datetime, str]] = []
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[str, tuple[str, str]] = {}
+        """Sessions that others work on: path and nonce of the claim in force."""
+        self._given_up: dict[str, int] = {}
+        """How many events a session had when this process could not go on with it: more of them may help."""
+        self._parents: dict[str, set[str]] = {}
+        """Sessions that wait for a child, by the child."""
+        self._spare: dict[str, str] = {}
+        self._taken = 0
+
+    async def work(self, once: bool) -> int:
+        backend = self._core.backend
+        cursor = (await backend.aexecute(Watch(wait=0.0))).cursor
+        await self._look_everywhere()
+        watching = asyncio.ensure_future(self._watch(cursor))
+        try:
+            while not self._worker._stopping:
+                self._woken.clear()
+                self._due()
+                await self._take_up()
+                if watching.done():
+                    watching.result()
+                idle = not self._pending and not self._running
+                if once and idle and not children_at_work(self._core):
+                    break
+                await self._rest(LEASE if once else WATCH)
+            await self._hand_over()
+        finally:
+            watching.cancel()
+            for task in self._running.values():
+                task.cancel()
+            await asyncio.gather(watching, *self._running.values(), return_exceptions=True)
+        return self._taken
+
+    # --- what may have work ------------------------------------------------------------------------------------------
+
+    async def _look_everywhere(self) -> None:
+        found = await adrive(places(self._core), self._core.backend)
+        random.shuffle(found)  # workers that begin together do not all want the same one
+        for place in found:
+            self._spare[place.listed.path] = place.id
+            self._note(place.id)
+
+    async def _watch(self, cursor: str) -> None:
+        backend = self._core.backend
+        while True:
+            try:
+                watched: Watched = await backend.aexecute(Watch(cursor=cursor, wait=WATCH))
+                cursor = watched.cursor
+                for path in watched.paths:
+                    await self._changed(path)
+            except StoreError as error:
+                backend.execute(LeaseHeld("~", "~"))  # a store that was closed says so: then it is over
+                _log.warning("the store failed, and is asked again: %s", error)
+                await asyncio.sleep(TROUBLE)
+
+    async def _changed(self, path: str) -> None:
+        if not path.startswith("~"):
+            self._note(id_of(path))
+        elif path in self._spare:
+            self._note(self._spare[path])
+        elif path.startswith((POINTERS, "~s/")):
+            await self._look_everywhere()
+
+    def _note(self, session: str) -> None:
+        """Something happened there: it is looked at, and so is who waits for it."""
+        if self._policy.match.fullmatch(session):
+            self._pending[session] = None
+        for parent in self._parents.pop(session, ()):
+            self._note(parent)
+        self._woken.set()
+
+    def _later(self, session: str, when: datetime) -> None:
+        heapq.heappush(self._timers, (when, session))
+
+    def _due(self) -> None:
+        now = moments.now()
+        while self._timers and self._timers[0][0] <= now:
+            self._pending[heapq.heappop(self._timers)[1]] = None
+
+    async def _rest(self, longest: float) -> None:
+        if self._pending and len(self._running) < self._concurrency:
+            return
+        if self._timers and len(self._running) < self._concurrency:
+            longest = min(longest, max(0.0, (self._timers[0][0] - moments.now()).total_seconds()))
+        with suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), longest)
+
+    # --- taking it up ------------------------------------------------------------------------------------------------
+
+    async def _take_up(self) -> None:
+        for session in list(self._pending):
+            if len(self._running) >= self._concurrency or self._worker._stopping:
+                return
+            if session in self._running:
+                continue  # looked at when that has ended
+            del self._pending[session]
+            try:
+                task = await adrive(self._look(session), self._core.backend)
+            except NotFound:
+                continue
+            except StoreError as error:
+                _log.warning("session %s cannot be read, and is looked at again: %s", session, error)
+                self._later(session, moments.after(TROUBLE, "pause"))
+                continue
+            if task is not None:
+                self._taken += 1
+                _log.info("session %s: %s, %s", session, task.why, "given up" if task.exhausted else task.spec.name)
+                self._running[session] = asyncio.ensure_future(self._do(session, task))
+
+    def _look(self, session: str) -> Steps[Task | None]:
+        """What is to be done in a session now; what is to be done later gets a timer."""
+        if (yield from self._is_held(session)):
+            return None
+        log = yield from self._core.refresh(session)
+        if log is None or log.closed or self._given_up.get(session) == log.size:
+            return None
+        self._given_up.pop(session, None)
+        state = fold(log)
+        if (yield from holder_alive(log, state)):
+            self._held[session] = (log.path, text(state.claim, "nonce"))
+            self._later(session, moments.after(LEASE, "pause"))
+            return None
+        found = yield from self._to_do(state)
+        if isinstance(found, Task):
+            return found
+        if found is not None:
+            self._later(session, found)
+        return None
+
+    def _is_held(self, session: str) -> Steps[bool]:
+        """Whether who was last seen at work in a session still is, which is asked without reading it."""
+        held = self._held.get(session)
+        if held is None:
+            return False
+        if not (yield LeaseHeld(*held)):
+            del self._held[session]
+            return False
+        self._later(session, moments.after(LEASE, "pause"))
+        return True
+
+    def _to_do(self, state: State) -> Steps[Task | datetime | None]:
+        parent = parent_of(state)
+        child = None
+        if parent is not None and parent.key not in state.runs:
+            child = yield from call_of(self._core, parent)
+        return to_do(state, self._policy, moments.now(), child=child, children=(yield from self._children(state)))
+
+    def _children(self, state: State) -> Steps[bool]:
+        """Whether a child that the run waits for has ended, or can go on and none but its parent knows its agent."""
+        run = state.run
+        if run is None or run.status != "waiting":
+            return False
+        for child in waits_of(state, run).children:
+            seen: set[str] = set()
+            ready = yield from is_ready(self._core, child, seen)
+            for below in seen:
+                self._parents.setdefault(below, set()).add(state.session)
+            if ready and not (yield from self._has_a_worker(child)):
+                return True
+        return False
+
+    def _has_a_worker(self, session: str) -> Steps[bool]:
+        """Whether a child that can go on is one that this worker goes on with by itself."""
+        log = yield from self._core.refresh(session)
+        run = fold(log).run if log is not None else None
+        known = run is not None and run.agent in self._policy.agents and run.status in ("waiting", "running")
+        return known and self._policy.match.fullmatch(session) is not None
+
+    # --- doing it ----------------------------------------------------------------------------------------------------
+
+    async def _do(self, session: str, task: Task) -> None:
+        try:
+            await adrive(self._doing(session, task), self._core.backend)
+            _log.info("session %s: done", session)
+        except RunWaiting as waiting:
+            _log.info("session %s: waits", session)
+            del waiting
+        except (_Changed, SessionBusy, Fenced, NotFound, RunCancelled):
+            pass  # somebody else was faster, or it is over
+        except RunExhausted as error:
+            _log.error("%s", error)
+        except AgentStreamError as error:
+            await self._give_up(session, error)
+        except Exception as error:
+            # recorded as the run's, which is failed; what cannot be recorded is not tried again by this process
+            _log.warning("session %s: %s failed: %s: %s", session, task.spec.name, type(error).__name__, error)
+        finally:
+            self._running.pop(session, None)
+            self._note(session)
+
+    def _doing(self, session: str, task: Task) -> Steps[Any]:
+        if task.exhausted:
+            return (yield from under_claim(self._core, session, self._exhausting))
+        log = yield from self._core.require(session)
+        options = Options(max_attempts=self._policy.max_attempts)
+
+        def plan_for(state: State) -> Any:
+            """Asked before the claim and under it: a plan that is not the one any more is dropped."""
+            run = state.runs.get(task.plan.run.id) if task.plan.run is not None else None
+            if task.plan.run is None:
+                begun = any(each.key == task.plan.key for each in state.runs.values())
+                found: Any = None if begun else task
+            else:
+                found = to_do(state, self._policy, moments.now(), children=True)
+            if not isinstance(found, Task) or found.exhausted or found.plan.key != task.plan.key:
+                raise _Changed
+            del run
+            return found.plan
+
+        return (yield from _run(self._core, log, task.spec, options, plan_for, True))
+
+    def _exhausting(self, state: State) -> list[dict[str, Any]] | None:
+        found = to_do(state, self._policy, moments.now())
+        if not isinstance(found, Task) or not found.exhausted:
+            return None
+        return [{"kind": "status", "key": found.plan.key, "value": {"status": "exhausted"}, "operation": "update"}]
+
+    async def _give_up(self, session: str, error: AgentStreamError) -> None:
+        """A run that this process cannot go on with (its code diverged, a step is unknown) is left until something changes."""
+        _log.error("session %s is left alone until something is appended: %s", session, error)
+        with suppress(AgentStreamError):
+            log = await adrive(self._core.refresh(session), self._core.backend)
+            if log is not None:
+                self._given_up[session] = log.size
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    async def _hand_over(self) -> None:
+        """Lets the runs at work come to their end; after the grace they are interrupted, to be gone on with."""
+        if self._running:
+            _log.info("stopping: %d runs have %.0f s to come to their end", len(self._running), self._worker._grace)
+            await asyncio.wait(list(self._running.values()), timeout=self._worker._grace)
