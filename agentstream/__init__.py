@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from agentstream.agents.divergence import Divergence
     from agentstream.agents.inbox import ainbox, ainterrupted, inbox, interrupted, interruptible
     from agentstream.agents.replay import Report
+    from agentstream.agents.serving import Worker
     from agentstream.agents.sleeping import asleep, asleep_until, sleep, sleep_until
+    from agentstream.agents.spawning import AsyncChildSession, ChildSession, aspawn, spawn
     from agentstream.agents.steps import current_step, step
     from agentstream.client import AsyncClient, Client
     from agentstream.errors import (
@@ -50,3 +52,102 @@ if TYPE_CHECKING:
     from agentstream.sessions.positions import Position
     from agentstream.sessions.questions import Answer, Question
     from agentstream.sessions.state import State
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AgentStreamError",
+    "Answer",
+    "AnswerRefused",
+    "AsyncChildSession",
+    "AsyncClient",
+    "AsyncSession",
+    "ChildSession",
+    "Client",
+    "Denied",
+    "Diverged",
+    "Divergence",
+    "Event",
+    "Fenced",
+    "Interrupted",
+    "InvalidExport",
+    "NotFound",
+    "NotSerializable",
+    "OutcomeUnknown",
+    "Position",
+    "Question",
+    "QuestionExpired",
+    "ReplayOffline",
+    "ReplayedError",
+    "Report",
+    "RunCancelled",
+    "RunExhausted",
+    "RunPending",
+    "RunWaiting",
+    "Session",
+    "SessionBusy",
+    "SessionExists",
+    "State",
+    "StoreError",
+    "Summary",
+    "Unavailable",
+    "Worker",
+    "aask",
+    "agent",
+    "ainbox",
+    "ainterrupted",
+    "ask",
+    "asleep",
+    "asleep_until",
+    "aspawn",
+    "current_session",
+    "current_step",
+    "in_run",
+    "inbox",
+    "interrupted",
+    "interruptible",
+    "outside_run",
+    "recorded",
+    "sleep",
+    "sleep_until",
+    "spawn",
+    "step",
+]
+
+_HOMES = {
+    "agents": "recorded",
+    "agents.agent": "agent",
+    "agents.asking": "aask ask",
+    "agents.context": "in_run outside_run",
+    "agents.divergence": "Divergence",
+    "agents.inbox": "ainbox ainterrupted inbox interrupted interruptible",
+    "agents.replay": "Report",
+    "agents.serving": "Worker",
+    "agents.sleeping": "asleep asleep_until sleep sleep_until",
+    "agents.spawning": "AsyncChildSession ChildSession aspawn spawn",
+    "agents.steps": "current_step step",
+    "client": "AsyncClient Client",
+    "session": "AsyncSession Session current_session",
+    "sessions.catalog": "Summary",
+    "sessions.events": "Event",
+    "sessions.positions": "Position",
+    "sessions.questions": "Answer Question",
+    "sessions.state": "State",
+}
+"""Where each name comes from; from `errors` all that are not here."""
+
+_home_of = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = f"{__name__}.{_home_of.get(name, 'errors')}"
+    value = globals()[name] = (
+        import_module(f"{home}.{name}") if name == "recorded" else getattr(import_module(home), name)
+    )
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstream.agents.agent import AgentSpec, spec_of
 from agentstream.agents.offspring import children_at_work
-from agentstream.agents.runs import Options, _run
+from agentstream.agents.runs import Options, _run, open_run
 from agentstream.agents.work import Policy, Task, glob, to_do
 from agentstream.backends.base import LeaseHeld, Watch, Watched
 from agentstream.backends.driving import adrive
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
     from agentstream.client import AsyncClient, Client
     from agentstream.sessions.core import Core
+    from agentstream.sessions.log import Log
 
 WATCH = 20.0
 """Seconds that one wait for a change of the store takes before it is asked again."""
@@ -251,7 +252,7 @@ class _Shift:
             self._pending[heapq.heappop(self._timers)[1]] = None
 
     async def _rest(self, longest: float) -> None:
-        if self._pending and len(self._running) < self._concurrency:
+        if len(self._running) < self._concurrency and any(each not in self._running for each in self._pending):
             return
         if self._timers and len(self._running) < self._concurrency:
             longest = min(longest, max(0.0, (self._timers[0][0] - moments.now()).total_seconds()))
@@ -285,7 +286,7 @@ class _Shift:
         if (yield from self._is_held(session)):
             return None
         log = yield from self._core.refresh(session)
-        if log is None or log.closed or self._given_up.get(session) == log.size:
+        if log is None or log.closed or (session in self._given_up and self._given_up[session] == _told(log)):
             return None
         self._given_up.pop(session, None)
         state = fold(log)
@@ -345,18 +346,15 @@ class _Shift:
         try:
             await adrive(self._doing(session, task), self._core.backend)
             _log.info("session %s: done", session)
-        except RunWaiting as waiting:
+        except RunWaiting:
             _log.info("session %s: waits", session)
-            del waiting
-        except (_Changed, SessionBusy, Fenced, NotFound, RunCancelled):
+        except (_Changed, SessionBusy, Fenced, RunCancelled):
             pass  # somebody else was faster, or it is over
         except RunExhausted as error:
             _log.error("%s", error)
-        except AgentStreamError as error:
-            await self._give_up(session, error)
         except Exception as error:
-            # recorded as the run's, which is failed; what cannot be recorded is not tried again by this process
-            _log.warning("session %s: %s failed: %s: %s", session, task.spec.name, type(error).__name__, error)
+            with suppress(AgentStreamError):
+                await self._failed(session, error)
         finally:
             self._running.pop(session, None)
             self._note(session)
@@ -369,15 +367,9 @@ class _Shift:
 
         def plan_for(state: State) -> Any:
             """Asked before the claim and under it: a plan that is not the one any more is dropped."""
-            run = state.runs.get(task.plan.run.id) if task.plan.run is not None else None
-            if task.plan.run is None:
-                begun = any(each.key == task.plan.key for each in state.runs.values())
-                found: Any = None if begun else task
-            else:
-                found = to_do(state, self._policy, moments.now(), children=True)
+            found = to_do(state, self._policy, moments.now(), child=task.child, children=True)
             if not isinstance(found, Task) or found.exhausted or found.plan.key != task.plan.key:
                 raise _Changed
-            del run
             return found.plan
 
         return (yield from _run(self._core, log, task.spec, options, plan_for, True))
@@ -388,13 +380,21 @@ class _Shift:
             return None
         return [{"kind": "status", "key": found.plan.key, "value": {"status": "exhausted"}, "operation": "update"}]
 
-    async def _give_up(self, session: str, error: AgentStreamError) -> None:
-        """A run that this process cannot go on with (its code diverged, a step is unknown) is left until something changes."""
-        _log.error("session %s is left alone until something is appended: %s", session, error)
-        with suppress(AgentStreamError):
-            log = await adrive(self._core.refresh(session), self._core.backend)
-            if log is not None:
-                self._given_up[session] = log.size
+    async def _failed(self, session: str, error: Exception) -> None:
+        """A run that failed is due again after its pause. One that cannot go on with this code (it diverged, a step is
+        unknown) is left alone by this process until something is said in its session."""
+        told = f"{type(error).__name__}: {error}"
+        log = await adrive(self._core.refresh(session), self._core.backend)
+        run = open_run(fold(log)) if log is not None else None
+        if log is None or run is None or run.status == "failed":
+            _log.warning("session %s failed: %s", session, told)
+        elif isinstance(error, StoreError):
+            _log.warning("session %s: the store failed, and is asked again: %s", session, told)
+            self._held.pop(session, None)
+            self._later(session, moments.after(TROUBLE, "pause"))
+        else:
+            _log.error("session %s is left alone until something is appended to it: %s", session, told)
+            self._given_up[session] = _told(log)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -403,3 +403,8 @@ class _Shift:
         if self._running:
             _log.info("stopping: %d runs have %.0f s to come to their end", len(self._running), self._worker._grace)
             await asyncio.wait(list(self._running.values()), timeout=self._worker._grace)
+
+
+def _told(log: Log) -> int:
+    """How many events say something: other workers that try in vain only claim."""
+    return sum(event.type not in ("claim", "status") for event in log.events)

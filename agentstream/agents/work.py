@@ -49,6 +49,7 @@ class Task:
     spec: AgentSpec
     plan: _Plan = field(repr=False)
     exhausted: bool = False
+    child: Spawned | None = None
 
 
 def glob(pattern: str) -> re.Pattern[str]:
@@ -108,7 +109,7 @@ def _waiting(state: State, run: Run, spec: AgentSpec, now: datetime, *, children
 
 def _failed(state: State, run: Run, spec: AgentSpec, policy: Policy, now: datetime) -> Task | datetime:
     count, last = failures(state, run)
-    if count > policy.max_attempts:
+    if count >= policy.max_attempts:
         return Task(f"failed {count} times", spec, _Plan(run.key, run), exhausted=True)
     due = _after(last, _pause(policy, run.key, count))
     return due if due is not None and due > now else Task(f"failed {count} times", spec, _Plan(run.key, run))
@@ -154,7 +155,7 @@ def _to_begin(state: State, policy: Policy, child: Spawned | None) -> Task | Non
         if spec is None or child is None:
             return None
         arguments = Arguments(child.arguments, child.typed, child.fingerprint)
-        return Task("a child that nobody began", spec, _Plan(run_key(child.run), None, arguments))
+        return Task("a child that nobody began", spec, _Plan(run_key(child.run), None, arguments), child=child)
     spec = policy.on_message
     message = unread_message(state) if spec is not None else None
     if spec is None or message is None:

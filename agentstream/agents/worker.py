@@ -24,7 +24,7 @@ from agentstream.agents.turns import Turnstile
 from agentstream.backends.driving import Wait
 from agentstream.errors import AgentStreamError, Diverged, ReplayOffline
 from agentstream.sessions.events import StepKey, write_event
-from agentstream.sessions.items import Packer
+from agentstream.sessions.packing import Packer
 from agentstream.sessions.positions import Position
 
 if TYPE_CHECKING:
@@ -241,16 +241,12 @@ class Worker:
         within: float | None = None,
         operation: str = "insert",
     ) -> None:
-        """Hands an event to the writer, its field `packed` with long lists stored once; does not wait."""
+        """Hands an event to the writer, its field `packed` with lists and long texts stored once; does not wait."""
         writer = self._writer()
         try:
-            if packed is None or packed not in value:
-                writer.put(self.event(kind, key, value, operation=operation), within=within)
-                return
             with self.packer.lock:
-                data, fresh = self.packer.pack(value[packed])
-                items = [self.event("item", fresh[0], {"items": fresh[1]})] if fresh is not None else []
-                writer.put(*items, self.event(kind, key, {**value, packed: data}), within=within)
+                changes = self.packer.events(kind, key, value, packed)
+                writer.put(*(self.event(*change, operation=operation) for change in changes), within=within)
         except AgentStreamError as error:
             raise self.stop(error) from error
 
@@ -288,10 +284,8 @@ class Worker:
 
 
 def _packer(state: State, claim: Claim | None) -> Packer:
-    """A packer that knows every list element the session holds."""
+    """A packer that knows what the session holds already."""
     packer = Packer(claim.number if claim is not None else 0)
     if claim is not None:
-        for event in state.events:
-            if event.type == "item" and isinstance(event.value, dict) and isinstance(event.value.get("items"), list):
-                packer.learn(event.key, event.value["items"])
+        packer.recall(state.events, state.items, state.sources)
     return packer

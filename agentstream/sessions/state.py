@@ -17,6 +17,7 @@ from agentstream.sessions.events import Event, StepKey, run_name
 from agentstream.sessions.items import Items
 from agentstream.sessions.questions import Question, questions_of
 from agentstream.sessions.steps import OPEN, Attempt, Run, Step, field, mapping, text
+from agentstream.sessions.texts import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,8 +142,13 @@ class State:
         ]
 
     @cached_property
+    def sources(self) -> Sources:
+        """The events that long texts are referred to in."""
+        return Sources(self.events)
+
+    @cached_property
     def items(self) -> Items:
-        items = Items()
+        items = Items(self.sources)
         for event in self.item_events:
             try:
                 items.add(event.key, event.value["items"])

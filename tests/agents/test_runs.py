@@ -316,9 +316,9 @@ def test_an_async_step_in_a_plain_agent(backend: Any) -> None:
         return await work()
 
     with pytest.raises(TypeError, match="AsyncClient"):
-        Client(backend).session("t").run(afn)
+        Client(backend).session("t").run(afn)  # pyright: ignore[reportUnusedCoroutine]
     with pytest.raises(TypeError, match="is a step, not an agent"):
-        Client(backend).session("t").run(work)
+        Client(backend).session("t").run(work)  # pyright: ignore[reportUnusedCoroutine]
 
 
 def test_a_plain_step_in_an_async_agent_and_a_plain_agent_in_a_loop(backend: Any) -> None:

@@ -93,7 +93,8 @@ def test_a_rewind_to_what_is_no_place_takes_nothing() -> None:
 
 
 def test_a_birth_stands_where_it_says() -> None:
-    other = change("session", "not the incarnation", {"incarnation": "z"})
+    lineage = {"source": "s", "incarnation": "i", "count": 4}
+    other = change("session", "not the incarnation", {"incarnation": "z", "lineage": lineage})
     log = [birth("a"), claim(1), birth("b"), birth("c", 1), other, said(1, "x")]
     assert marks(log) == [None] * 6  # labels, and no births: the claim is in force
     assert [made.incarnation for _, made in counted(read_event(m, n) for n, m in enumerate(log)).births] == ["a"]

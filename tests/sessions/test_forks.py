@@ -149,6 +149,24 @@ def test_fork_needs_a_source_and_a_free_id(client: Client) -> None:
             source.fork(bad)
 
 
+class Deletes(HostileBackend):
+    """The source is deleted while it is forked."""
+
+    def execute(self, operation: Any) -> Any:
+        if isinstance(operation, Create) and operation.path == "f":
+            super().execute(Delete("s"))
+        return super().execute(operation)
+
+
+def test_a_source_that_is_deleted_while_it_is_forked_is_not_found() -> None:
+    backend = Deletes()
+    source = noted(Client(backend), "s", 2)
+    with pytest.raises(NotFound, match="'s'"):
+        source.fork("f")
+    with pytest.raises(NotFound):
+        Client(backend).session("f").events()
+
+
 class Meddler(HostileBackend):
     """Somebody else makes the session a moment before each `Create` on its path."""
 

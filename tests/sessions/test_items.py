@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from agentstream.errors import NotFound
 from agentstream.sessions import codec
-from agentstream.sessions.items import FEWEST, Items, Packer
+from agentstream.sessions.items import Items
+from agentstream.sessions.packing import FEWEST, Packer
 
 
 def message(number: int, size: int = 100) -> dict[str, Any]:

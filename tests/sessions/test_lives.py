@@ -142,10 +142,8 @@ for n in range(5):
 def test_processes_that_make_one_session_at_once_make_one(tmp_path: Path) -> None:
     store = tmp_path / "store"
     Client(store).close()
-    makers = [
-        subprocess.Popen([sys.executable, "-c", MAKER, str(store), str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for n in range(2)
-    ]
+    commands = [[sys.executable, "-c", MAKER, str(store), str(n)] for n in range(2)]
+    makers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for command in commands]
     for maker in makers:
         assert maker.stdout is not None
         assert maker.stdout.readline() == "ready\n"
@@ -281,6 +279,15 @@ def test_a_client_has_one_producer_for_a_stream() -> None:
     assert len(set(backend.ids)) == 2
     Client(backend).session("s0").append("note", 9)
     assert len(set(backend.ids)) == 3
+
+
+def test_a_producer_that_was_copied_with_its_process_loses_nothing(client: Client) -> None:
+    client.session("s").append("note", 0)
+    twin = Client(client._core.backend)
+    twin._core._producers = {path: list(free) for path, free in client._core._producers.items()}  # type: ignore[assignment]
+    client.session("s").append("note", 1)
+    twin.session("s").append("note", 2)
+    assert notes(client.session("s")) == [0, 1, 2]
 
 
 def test_threads_append_to_one_session_through_one_client(client: Client) -> None:
