@@ -6,13 +6,13 @@ client's core. Every method is one line that drives a generator.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import structs
 
-from agentstream.agents import opening, replay, runs
+from agentstream.agents import opening, replay, runs, streaming
 from agentstream.agents.context import current_lane, is_muted, lane_here
 from agentstream.agents.replay import Report
 from agentstream.agents.runs import Options
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 S = TypeVar("S", bound="_Handle")
+
 
 @dataclass(frozen=True)
 class _Handle:
@@ -137,7 +138,9 @@ class _Handle:
 
     def _tree(self) -> Steps[Node]:
         if self._known() is not None:
-            raise AgentStreamError(f"session {self.id!r}: the tree is read outside its own run, which reads as of its start")
+            raise AgentStreamError(
+                f"session {self.id!r}: the tree is read outside its own run, which reads as of its start"
+            )
         return family.tree(self._core, self.id)
 
     def _resolve(self, step: Any, result: Any, error: Any) -> Steps[None]:
@@ -173,6 +176,18 @@ class Session(_Handle):
     def resume(self, fn: Callable[..., T], /) -> T:
         """Goes on with the open run, with the arguments it was begun with. NotFound if no run is open."""
         return self._drive(runs.resume(self._core, self.id, self._options, fn, in_loop=False))
+
+    def stream(self, fn: Callable[..., Iterator[T]], /, *args: Any, **kwargs: Any) -> Generator[T, None, Any]:
+        """As `run`, of a generator agent: gives what it yields, as it comes; the value of the iterator is its result.
+
+        The agent goes on when its next item is asked for, in a context of its own. Leaving the
+        iterator (break, close, an exception) interrupts the run, which the same call goes on with:
+        it yields everything from the start again, finished steps being served. A run that has
+        finished (`run_id`) yields from its record alone. Raises what `run` raises, with `next`;
+        TypeError for what yields nothing, and for an async generator.
+        """
+        backend = opening.backend_here(self._core.backend)
+        return streaming.stream(self._core, self.id, self._options, fn, args, kwargs, backend)
 
     def cancel(self) -> bool:
         """Ends the open run; False if there was none. SessionBusy while its worker lives (`take_over` fences it)."""
@@ -307,6 +322,13 @@ class AsyncSession(_Handle):
     async def resume(self, fn: Callable[..., Awaitable[T] | T], /) -> T:
         """As `Session.resume`."""
         return await self._drive(runs.resume(self._core, self.id, self._options, fn, in_loop=True))
+
+    def stream(
+        self, fn: Callable[..., AsyncIterator[T] | Iterator[T]], /, *args: Any, **kwargs: Any
+    ) -> AsyncGenerator[T, None]:
+        """As `Session.stream`: `async for item in session.stream(fn, …)`. The agent runs in a task of its own."""
+        backend = opening.backend_here(self._core.backend)
+        return streaming.astream(self._core, self.id, self._options, fn, args, kwargs, backend)
 
     async def cancel(self) -> bool:
         """As `Session.cancel`."""

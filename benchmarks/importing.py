@@ -1,7 +1,11 @@
-"""What `import agentstream` adds to importing what it needs."""
+"""What `import agentstream` adds to importing what it needs, and what importing the usual names from it adds.
+
+With bytecode on disk, as whatever is installed has it: a first import is made and thrown away.
+"""
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
@@ -9,6 +13,7 @@ from time import perf_counter
 from harness import Numbers, Row, in_process, main, median, ms
 
 TIMES = 7
+BUDGET = 0.06
 
 
 def once(folder: str) -> None:
@@ -16,19 +21,30 @@ def once(folder: str) -> None:
     import_module("httpx")
     import_module("pydantic")
     needed = perf_counter()
-    import_module("agentstream")
-    print(needed - begun, perf_counter() - needed)
+    face = import_module("agentstream")
+    own = perf_counter()
+    for name in ("Client", "agent", "step"):
+        getattr(face, name)
+    print(needed - begun, own - needed, perf_counter() - needed)
 
 
 def measure(folder: Path, quick: bool) -> dict[str, float]:
-    tries = [in_process(__file__, "once", folder).split() for _ in range(TIMES)]
-    return {"needed": median([float(one[0]) for one in tries]), "own": median([float(one[1]) for one in tries])}
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+    tries = [in_process(__file__, "once", folder).split() for _ in range(TIMES + 1)][1:]
+    return {
+        name: median([float(one[place]) for one in tries]) for place, name in enumerate(("needed", "package", "usual"))
+    }
 
 
 def rows(numbers: Numbers) -> list[Row]:
-    own = numbers["own"]
-    beside = f"import httpx, pydantic: {ms(numbers['needed'])}"
-    return [Row("import agentstream, over what it needs", ms(own), beside, limit="≤ 60 ms", kept=own <= 0.06)]
+    def row(what: str, name: str, beside: str = "") -> Row:
+        return Row(what, ms(numbers[name]), beside, limit="≤ 60 ms", kept=numbers[name] <= BUDGET)
+
+    return [
+        row("import agentstream, over what it needs", "package", f"import httpx, pydantic: {ms(numbers['needed'])}"),
+        row("… from agentstream import Client, agent, step", "usual"),
+    ]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ one session in ten are watched at the backend, so that watching costs little.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from array import array
 from concurrent.futures import Future
@@ -17,7 +18,7 @@ from typing import Any
 from harness import Numbers, Row, main, ms, quantile
 
 from agentstream import AsyncClient, adapters, agent
-from agentstream.backends.base import Backend
+from agentstream.backends.driving import Done
 from agentstream.backends.embedded import EmbeddedBackend
 from agentstream.protocol.operations import Append
 
@@ -37,7 +38,7 @@ _TEXT = b'"text":"'
 class Watching:
     """A backend that notes when the appends of some sessions were answered."""
 
-    def __init__(self, inner: Backend) -> None:
+    def __init__(self, inner: EmbeddedBackend) -> None:
         self._inner = inner
         self.name = inner.name
         self.traits = inner.traits
@@ -54,17 +55,19 @@ class Watching:
         return await self._inner.aexecute(operation)
 
     def submit(self, operation: Any) -> Future[Any]:
-        future = self._inner.submit(operation)
-        if isinstance(operation, Append):
-            self.appends += 1
-            if operation.path in self.watched:
-                future.add_done_callback(lambda done: self._answered(operation))
-        return future
+        return self._inner.submit(operation)
+
+    def start(self, operation: Append, done: Done) -> None:
+        self.appends += 1
+        if operation.path in self.watched:
+            done = functools.partial(self._answered, operation, done)
+        self._inner.start(operation, done)
 
     def close(self) -> None:
         self._inner.close()
 
-    def _answered(self, operation: Append) -> None:
+    def _answered(self, operation: Append, done: Done, result: Any, error: BaseException | None) -> None:
+        done(result, error)
         self.when.append(time.perf_counter())
         self.paths.append(operation.path)
         self.bodies.append(operation.body)

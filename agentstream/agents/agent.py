@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, get_args, get_origin, overload
 
 import msgspec
 
 from agentstream.agents.context import current_lane, is_muted
+from agentstream.agents.generators import aiterate, iterate, whole
 from agentstream.agents.opening import backend_here
 from agentstream.agents.steps import plain_name
 from agentstream.backends.driving import adrive, drive
@@ -33,6 +34,10 @@ class AgentSpec:
     name: str
     is_async: bool
     signature: inspect.Signature = field(repr=False)
+    generator: Callable[..., Any] | None = field(default=None, repr=False)
+    """The function as it was given, where that yields; `function` then goes through it to its end."""
+    streams: bool = False
+    """Whether a consumer gets what it yields."""
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         """The call as it is recorded. TypeError if the function does not take it, NotSerializable if it has no form."""
@@ -63,7 +68,14 @@ class AgentSpec:
     def served(self, encoded: Any, typed: bool) -> Any:
         """What the caller gets for a recorded result."""
         decoded = codec.decode(encoded)
-        return codec.rebuild(decoded, codec.annotation_of_return(self.function)) if typed else decoded
+        return codec.rebuild(decoded, self._annotation()) if typed else decoded
+
+    def _annotation(self) -> Any:
+        annotation = codec.annotation_of_return(self.function)
+        if self.generator is None:
+            return annotation
+        told = get_args(annotation)
+        return told[2] if get_origin(annotation) is Generator and len(told) == 3 else None
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -87,9 +99,11 @@ def spec_of(function: Any) -> AgentSpec:
 
 
 def make_spec(function: Callable[..., Any], name: str | None) -> AgentSpec:
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{plain_name(function)} is a generator; an agent returns its answer")
     inner = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        is_async = inspect.isasyncgenfunction(function)
+        through = whole(function, is_async=is_async)
+        return AgentSpec(through, name or plain_name(inner), is_async, inspect.signature(function), function)
     is_async = any(map(inspect.iscoroutinefunction, (inner, type(function).__call__)))
     return AgentSpec(function, name or plain_name(inner), is_async, inspect.signature(function))
 
@@ -101,6 +115,7 @@ def agent(*, name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, 
 def agent(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
     """Makes a function an agent: `session.run(fn, ...)` runs it, and the same call after a crash resumes it.
 
+    A generator function, sync or async, is run by `session.stream(fn, ...)`, which hands on what it yields.
     `name` is what its runs are matched by, the function's own name by default. Called inside
     a run it is a child run of the same session. Called outside one it raises AgentStreamError:
     a durable thing is never silently not durable.
@@ -112,6 +127,8 @@ def agent(function: Callable[..., Any] | None = None, /, *, name: str | None = N
     if not callable(function):
         raise TypeError(f"@agent is for functions, not {function!r}")
     spec = make_spec(function, name)
+    if spec.generator is not None:
+        return _generator_agent(spec, spec.generator)
     return _async_agent(spec) if spec.is_async else _sync_agent(spec)
 
 
@@ -136,6 +153,22 @@ def _async_agent(spec: AgentSpec) -> Callable[..., Any]:
         if _is_plain(spec):
             return await spec.function(*args, **kwargs)
         return await adrive(child_run(spec, args, kwargs, in_loop=True), backend_here())
+
+    wrapper.__agentstream_agent__ = spec  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _generator_agent(spec: AgentSpec, generator: Callable[..., Any]) -> Callable[..., Any]:
+    from agentstream.agents.children import child_items
+
+    @functools.wraps(generator)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _is_plain(spec):
+            return generator(*args, **kwargs)
+        items = child_items(spec, args, kwargs, in_loop=spec.is_async)
+        if spec.is_async:
+            return aiterate(items, backend_here())
+        return iterate(items, lambda part: drive(part, backend_here()))
 
     wrapper.__agentstream_agent__ = spec  # type: ignore[attr-defined]
     return wrapper

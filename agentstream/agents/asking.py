@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
-from pydantic_core import ValidationError
 
 from agentstream.agents.calls import StepCall
 from agentstream.agents.opening import backend_here, opening
@@ -235,6 +234,8 @@ def _put(form: _Form, call: StepCall, room: Room) -> Steps[None]:
 
 def _objection(form: _Form, answer: Answer) -> str | None:
     """Why the run cannot take an answer that fits the schema: a type may ask for more than a schema can say."""
+    from pydantic_core import ValidationError
+
     try:
         form.rebuild(answer.value)
     except ValidationError as error:

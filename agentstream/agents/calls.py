@@ -64,26 +64,28 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class _Delta:
-    """Text that gathers until it is written."""
+    """Text for one target that gathers until it is written, over and over."""
 
-    def __init__(self, call: StepCall, number: int, target: str, kind: str) -> None:
-        self.call, self.number, self.target, self.kind = call, number, target, kind
+    __slots__ = ("call", "kind", "lock", "parts", "target")
+
+    def __init__(self, call: StepCall, target: str, kind: str) -> None:
+        self.call, self.target, self.kind = call, target, kind
         self.parts: list[str] = []
         self.lock = threading.Lock()
-        self.sent = False
 
     def add(self, text: str) -> bool:
+        """Whether this is the first since it was written: it is to be handed to the writer again."""
         with self.lock:
-            if not self.sent:
-                self.parts.append(text)
-            return not self.sent
+            self.parts.append(text)
+            return len(self.parts) == 1
 
     def __call__(self) -> bytes:
         with self.lock:
-            self.sent = True
             text = "".join(self.parts)
+            self.parts.clear()
+        self.call._deltas += 1  # the writer makes its messages one by one
         value = {"target": self.target, "kind": self.kind, "text": text, "attempt": self.call.attempt}
-        return self.call.worker.event("delta", f"{self.call.key}/d{self.number}", codec.encode(value).data)
+        return self.call.worker.event("delta", f"{self.call.key}/d{self.call._deltas}", codec.encode(value).data)
 
 
 @dataclass(eq=False)
@@ -178,10 +180,9 @@ class StepCall:
         if not text or self.worker.ended:
             return
         delta = self._delta
-        if delta is None or (delta.target, delta.kind) != (target, kind) or not delta.add(text):
-            self._deltas += 1
-            delta = self._delta = _Delta(self, self._deltas, target, kind)
-            delta.add(text)
+        if delta is None or delta.target != target or delta.kind != kind:
+            delta = self._delta = _Delta(self, target, kind)
+        if delta.add(text):
             self._put_delta(delta)
 
     def _put_delta(self, delta: _Delta) -> None:

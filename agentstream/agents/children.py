@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstream.agents.calls import START_WITHIN
 from agentstream.agents.context import Lane, current_lane, enter, leave
+from agentstream.agents.generators import Left, passed_on
 from agentstream.agents.journal import ROOT
 from agentstream.agents.outcomes import RecordedError
 from agentstream.backends.driving import Call
@@ -42,6 +43,32 @@ def child_run(spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *,
     return value
 
 
+def child_items(spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool) -> Steps[Any]:
+    """As `child_run`, of a generator agent: what it yields is its caller's, as it comes."""
+    lane = current_lane()
+    assert lane is not None
+    assert spec.generator is not None
+    worker = lane.worker
+    worker.check()
+    arguments = spec.bind(args, kwargs)
+    call = ("agent", spec.name, arguments.fingerprint)
+    entry = yield from worker.lanes.place(lane, call, arguments.data, in_loop=in_loop)
+    key = _begin(worker, lane, entry, spec, arguments)
+    call_args, call_kwargs = spec.call(arguments.data, arguments.typed)
+    child = Lane(worker, key, lane, lane.owner, worker.journal.lane(key, ROOT))
+    try:
+        result = yield from passed_on(spec.generator(*call_args, **call_kwargs), child)
+        value, data, typed = spec.returned(result)
+    except Left:
+        _end(worker, key, "cancelled", {})  # its caller has enough of it, and goes on
+        raise
+    except Exception as error:
+        _end(worker, key, "failed", {"error": RecordedError.of(error).stored()})
+        raise
+    _end(worker, key, "finished", {"result": data, **({"typed": True} if typed else {})})
+    return value
+
+
 def _begin(worker: Worker, lane: Lane, entry: Entry | None, spec: AgentSpec, arguments: Arguments) -> str:
     if entry is not None:
         return entry.started.key
@@ -69,10 +96,10 @@ def _end(worker: Worker, key: str, status: str, value: dict[str, Any]) -> None:
     if worker.replaying or worker.poison is not None or worker.ended:
         return
     run = next((run for run in worker.state.runs.values() if run.key == key), None)
-    if run is not None and run.status == status == "finished":
+    if run is not None and run.status == status and status in ("finished", "cancelled"):
         return
     if status == "finished":
         worker.put("outcome", key, value, packed="result")
-    else:
+    elif status == "failed":
         worker.put("error", f"{key}!{worker.claim.number if worker.claim else 0}", {"run": key, **value["error"]})
     worker.put_status(key, status)

@@ -19,17 +19,41 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
 
+from agentstream.backends.driving import drive
 from agentstream.errors import AgentStreamError
 
 if TYPE_CHECKING:
     from agentstream.agents.calls import StepCall
     from agentstream.agents.journal import Call, LaneEntry
     from agentstream.agents.worker import Worker
+    from agentstream.backends.base import Backend
+    from agentstream.backends.driving import Steps
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Caller = asyncio.Task[Any] | threading.Thread
+
+class Driver:
+    """Who goes through a generator agent, whichever tasks and threads ask for its items."""
+
+    def __init__(self) -> None:
+        self.at: object = None
+        """The task or thread that drives it right now."""
+
+    def drive(self, steps: Steps[R], backend: Backend) -> R:
+        """Drives `steps` in the calling context, which is the agent's."""
+        _driver.set(self)
+        self.at = _task_or_thread()
+        try:
+            return drive(steps, backend)
+        finally:
+            self.at = None
+
+    def done(self) -> bool:
+        return False
+
+
+Caller = asyncio.Task[Any] | threading.Thread | Driver
 """Who makes steps: the task, if there is one, else the thread."""
 
 
@@ -59,6 +83,7 @@ class Lane(msgspec.Struct, eq=False):
 
 _lane: contextvars.ContextVar[Lane | None] = contextvars.ContextVar("agentstream_lane", default=None)
 _inside: contextvars.ContextVar[StepCall | bool | None] = contextvars.ContextVar("agentstream_inside", default=None)
+_driver: contextvars.ContextVar[Driver | None] = contextvars.ContextVar("agentstream_driver", default=None)
 _outside: contextvars.ContextVar[bool] = contextvars.ContextVar("agentstream_outside", default=False)
 
 
@@ -81,6 +106,11 @@ if hasattr(os, "register_at_fork"):
 
 def caller_here() -> Caller:
     """Who calls."""
+    caller, driver = _task_or_thread(), _driver.get()
+    return driver if driver is not None and driver.at is caller else caller
+
+
+def _task_or_thread() -> asyncio.Task[Any] | threading.Thread:
     try:
         task = asyncio.current_task()
     except RuntimeError:

@@ -15,6 +15,7 @@ import msgspec
 from agentstream.agents.agent import AgentSpec, Arguments, spec_of
 from agentstream.agents.children import run_value
 from agentstream.agents.context import enter, leave, run_open
+from agentstream.agents.generators import passed_on
 from agentstream.agents.outcomes import RecordedError
 from agentstream.agents.stops import Stop
 from agentstream.agents.worker import Worker
@@ -82,8 +83,17 @@ def run(
     in_loop: bool,
 ) -> Steps[Any]:
     """`session.run`: a new run, or the open one that this same call began."""
+    spec = spec_of(function)
+    if spec.generator is not None:
+        raise TypeError(f"agent {spec.name!r} is a generator: iterate over session.stream({spec.name}, …)")
     spec = runnable(function, in_loop=in_loop)
-    arguments = spec.bind(args, kwargs)
+    return (yield from run_call(core, session, options, spec, spec.bind(args, kwargs), in_loop=in_loop))
+
+
+def run_call(
+    core: Core, session: str, options: Options, spec: AgentSpec, arguments: Arguments, *, in_loop: bool
+) -> Steps[Any]:
+    """One call of an agent in a session, whatever is done with what it yields."""
     fresh = run_key(options.run_id) if options.run_id is not None else fresh_id()
     log = yield from open_or_create(core, session)
 
@@ -217,16 +227,17 @@ def _run(
     core: Core, log: Log, spec: AgentSpec, options: Options, plan_for: Callable[[State], _Plan], in_loop: bool
 ) -> Steps[Any]:
     session = log.session
-    plan = plan_for(fold(log))
+    state = fold(log)
+    plan = plan_for(state)
     if plan.finished:
-        return _recorded_result(spec, plan)
+        return (yield from _finished(core, state, spec, plan, in_loop))
     claim = yield from win(log, run=plan.key, take_over=options.take_over)
     writer: Writer | None = None
     try:
         state = fold(log)
         plan = plan_for(state)  # what came in between counts
         if plan.finished:
-            return _recorded_result(spec, plan)
+            return (yield from _finished(core, state, spec, plan, in_loop))
         writer = Writer(core.backend, session, claim)
         sync = not spec.is_async
         worker = Worker(core, session, state, plan.key, claim=claim, writer=writer, sync=sync, in_loop=in_loop)
@@ -251,7 +262,14 @@ def _run(
         yield from release(claim)
 
 
-def _recorded_result(spec: AgentSpec, plan: _Plan) -> Any:
+def _finished(core: Core, state: State, spec: AgentSpec, plan: _Plan, in_loop: bool) -> Steps[Any]:
+    """What a run that has finished returned; what it yielded comes again from its record."""
+    if spec.streams:
+        worker = Worker(core, state.session, state, plan.key, sync=not spec.is_async, in_loop=in_loop)
+        try:
+            yield from call_agent(worker, spec, plan)
+        except Stop as stop:
+            raise stop.error from stop.__cause__
     run = plan.run
     assert run is not None
     value = run.outcome.value if run.outcome is not None else {}
@@ -286,6 +304,8 @@ def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, A
     try:
         with run_open():
             result = yield Call(lambda: worker.call(spec, args, kwargs))
+            if spec.streams and spec.function is spec.generator:
+                result = yield from passed_on(result, worker.root, worker.interrupt)
         _leave_open_calls(worker)
     except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
         worker.interrupt(error)

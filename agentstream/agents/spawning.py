@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from agentstream.agents.agent import AgentSpec, Arguments, spec_of
-from agentstream.agents.offspring import Ended, Errand, child_at_work, find_child
+from agentstream.agents.offspring import Child, Ended, Errand, child_at_work, find_child
 from agentstream.agents.opening import backend_here, opening
 from agentstream.agents.waiting import Parked, required_lane, room_of
 from agentstream.backends.driving import Wait, adrive, drive
@@ -143,6 +144,8 @@ class _Sent:
         self.step = step
         self.caller = caller
         self.arguments = arguments
+        self.child: Child | None = None
+        """Runs it in this process, or ran it: how it ended is kept, so that it is not run again to know."""
 
     def errand(self, spec: AgentSpec) -> Errand:
         return Errand(self.session, self.run, spec, self.arguments)
@@ -168,9 +171,7 @@ def _spawning(
     if call.served is None:
         told = yield from _beginning(call, named, fork, arguments, in_loop=in_loop)
         sent = _Sent(told["session"], told["run"], call.key, call.lane.run, arguments)
-        child = child_at_work(call.worker.core, sent.errand(spec), in_loop=in_loop)
-        if child.task is not None:
-            call.worker.progress.member(child.task)
+        sent.child = _at_work(call.worker, sent, spec, in_loop=in_loop)
         return sent
     if call.served.cancelled:
         yield from call.worker.forever()
@@ -245,10 +246,10 @@ def _ending(call: StepCall, sent: _Sent, spec: AgentSpec, *, in_loop: bool) -> S
     """How the child ended; goes on with it as often as what it waits for has come."""
     worker = call.worker
     while True:
-        child = child_at_work(worker.core, sent.errand(spec), in_loop=in_loop)
-        if child.task is not None:
-            worker.progress.member(child.task)
+        child = sent.child = sent.child or _at_work(worker, sent, spec, in_loop=in_loop)
         ended = yield from _awaited(worker, child.done)
+        if (ended.interrupted or ended.waiting is not None) and sent.child is child:
+            sent.child = None
         if ended.interrupted:
             continue
         if ended.waiting is None:
@@ -258,7 +259,14 @@ def _ending(call: StepCall, sent: _Sent, spec: AgentSpec, *, in_loop: bool) -> S
         yield from room_of(worker).park(parked)
 
 
-def _awaited(worker: Worker, done: Any) -> Steps[Ended]:
+def _at_work(worker: Worker, sent: _Sent, spec: AgentSpec, *, in_loop: bool) -> Child:
+    child = child_at_work(worker.core, sent.errand(spec), in_loop=in_loop)
+    if child.task is not None:
+        worker.progress.member(child.task)  # known to be no lane of the run
+    return child
+
+
+def _awaited(worker: Worker, done: Future[Ended]) -> Steps[Ended]:
     while True:
         worker.check()
         try:

@@ -225,17 +225,8 @@ class Room:
             error = waiting(worker.session, run_name(worker.run), waits, self.questions)
             with self._lock:
                 error.questions += tuple(question for parked in self._parked for question in parked.asked)
-            _cancel_later(worker.root)
             raise worker.stop(error)
         worker.put_status(worker.run, "running")
-
-
-def _cancel_later(root: Lane) -> None:
-    """The run's first task may wait for what a parked one would do (an event, a queue), and never see the stop."""
-    task = root.owner() if root.owner is not None else None
-    if isinstance(task, asyncio.Task):
-        loop = task.get_loop()
-        loop.call_soon_threadsafe(loop.call_later, GRACE, task.cancel)
 
 
 def _lives(caller: Caller | None) -> bool:

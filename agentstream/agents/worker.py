@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from agentstream.sessions.state import Run, State
 
 
+ENDS_WITHIN = 0.5
+"""Seconds that the first lane's task has to meet a stop by itself before it is cancelled."""
+
+
 class Worker:
     """One per `session.run` or `session.replay`. `writer` is None in a replay."""
 
@@ -135,6 +139,8 @@ class Worker:
             self.writer.discard()
         self.lanes.wake()
         self.turnstile.wake()
+        if isinstance(error, Exception):
+            _cancel_later(self.root)
 
     def forever(self) -> Steps[None]:
         """Waits until the code cancels the caller, or the run is stopped."""
@@ -241,7 +247,7 @@ class Worker:
         within: float | None = None,
         operation: str = "insert",
     ) -> None:
-        """Hands an event to the writer, its field `packed` with lists and long texts stored once; does not wait."""
+        """Hands an event to the writer, in its field `packed` references to what is there already; does not wait."""
         writer = self._writer()
         try:
             with self.packer.lock:
@@ -289,3 +295,11 @@ def _packer(state: State, claim: Claim | None) -> Packer:
     if claim is not None:
         packer.recall(state.events, state.items, state.sources)
     return packer
+
+
+def _cancel_later(root: Lane) -> None:
+    """The run's first task may wait for what a stopped lane would have done (an event, a queue), and never see the stop."""
+    task = root.owner() if root.owner is not None else None
+    if isinstance(task, asyncio.Task) and not task.get_loop().is_closed():
+        loop = task.get_loop()
+        loop.call_soon_threadsafe(loop.call_later, ENDS_WITHIN, task.cancel)

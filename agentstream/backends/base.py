@@ -26,7 +26,7 @@ class List(msgspec.Struct, frozen=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """One stream: `created` and `updated` in seconds since the epoch, `offset` its tail, `size` its messages (or bytes)."""
+    """One stream: `created` and `updated` in seconds since the epoch, its tail, `size` in messages (or bytes)."""
 
     path: str
     created: float

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import inspect
 import time
 from collections.abc import Callable, Generator
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Steps = Generator[Any, Any, T]
 """A generator that yields operations and effects and returns a T."""
+
+Done = Callable[[Any, "BaseException | None"], None]
+"""Told what came of an operation: its result, or an error."""
 
 
 class Sleep(msgspec.Struct, frozen=True):
@@ -56,7 +60,26 @@ class Detached(msgspec.Struct, frozen=True):
     """
 
     operation: Any
-    done: Callable[[Any, BaseException | None], None]
+    done: Done
+
+
+def start(operation: Any, done: Done, backend: Backend) -> None:
+    """Starts an operation; `done(result, error)` is called when it is answered, on any thread or at once."""
+    begin: Callable[[Any, Done], None] | None = getattr(backend, "start", None)
+    try:
+        if begin is not None:
+            begin(operation, done)
+            return
+        future = backend.submit(operation)
+    except Exception as error:
+        done(None, error)
+    else:
+        future.add_done_callback(functools.partial(_answer, done))
+
+
+def _answer(done: Done, future: Future[Any]) -> None:
+    error = future.exception()
+    done(None if error is not None else future.result(), error)
 
 
 def drive(steps: Steps[T], backend: Backend) -> T:
@@ -117,7 +140,7 @@ async def _done_in_loop(request: Any, backend: Backend) -> Any:
         value = request.function()
         return await value if inspect.isawaitable(value) else value
     if isinstance(request, Detached):
-        return _start(request, backend)
+        return start(request.operation, request.done, backend)
     if isinstance(request, Wait):
         return await _awaited(request)
     if isinstance(request, Sleep):
@@ -134,19 +157,6 @@ def _start_in_place(request: Detached, backend: Backend) -> None:
             raise
     else:
         request.done(result, None)
-
-
-def _start(request: Detached, backend: Backend) -> None:
-    def answered(future: Future[Any]) -> None:
-        error = future.exception()
-        request.done(None if error is not None else future.result(), error)
-
-    try:
-        future = backend.submit(request.operation)
-    except Exception as error:
-        request.done(None, error)
-    else:
-        future.add_done_callback(answered)
 
 
 def _waited(request: Wait) -> Any:

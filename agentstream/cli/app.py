@@ -18,6 +18,7 @@ from agentstream.cli.listing import list_sessions
 from agentstream.cli.rm import rm
 from agentstream.cli.show import show
 from agentstream.cli.tail import tail
+from agentstream.cli.worker import worker
 
 app = typer.Typer(
     name="agentstream",
@@ -39,6 +40,7 @@ app.command("export")(export)
 app.command("import")(import_sessions)
 app.command("rm")(rm)
 app.command("gc")(gc)
+app.command("worker")(worker)
 
 
 def _print_version(asked: bool) -> None:

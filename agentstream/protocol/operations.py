@@ -14,7 +14,7 @@ NOW = "now"
 JSON = "application/json"
 
 
-class Producer(msgspec.Struct, frozen=True):
+class Producer(msgspec.Struct, frozen=True, gc=False):
     """An idempotent producer's place (§5.2.1): `seq` counts appends, a higher `epoch` fences lower ones."""
 
     id: str
@@ -53,7 +53,7 @@ class Created(msgspec.Struct, frozen=True):
     closed: bool = False
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """POST (§5.2): every message of `body`, in order, all or nothing. `close` ends the stream for ever (§4.1)."""
 
     path: str
@@ -64,7 +64,7 @@ class Append(msgspec.Struct, frozen=True):
     close: bool = False
 
 
-class Appended(msgspec.Struct, frozen=True):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """`duplicate`: the producer's request was applied before; then `offset` is unknown (None)."""
 
     offset: str | None

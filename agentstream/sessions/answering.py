@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_jsonable_python
-
 from agentstream.errors import AnswerRefused, NotFound, NotSerializable
 from agentstream.sessions import moments
 from agentstream.sessions.events import Event
@@ -36,6 +34,8 @@ def questions(core: Core, session: str) -> Steps[list[Question]]:
 
 def plain(value: Any, where: str = "an answer") -> Any:
     """A value as JSON has it, for a schema to judge. Raises NotSerializable if it has no such form."""
+    from pydantic_core import to_jsonable_python
+
     try:
         return to_jsonable_python(value)
     except Exception as error:  # serializers of the user's classes run in there

@@ -131,7 +131,10 @@ def placed(event: Event, page: Page) -> Event:
 
 def handed_out(event: Event) -> Event:
     """A reading of its own, for users: what they do to its value stays with them."""
-    return with_mark(read_event(event._raw, event.index, event._page, event._place), event.mark)
+    if event._value is not msgspec.UNSET:
+        return with_mark(read_event(event._raw, event.index, event._page, event._place), event.mark)
+    envelope = (event.index, event.type, event.key, event.operation, event.timestamp, event.claim, event.mark)
+    return Event(*envelope, event._raw, event._page, event._place)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

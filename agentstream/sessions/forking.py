@@ -48,8 +48,9 @@ def fork(
 ) -> Steps[None]:
     """Makes `new_id` a session that shares the first events of `session`, up to `at` (its end where None).
 
-    `parent`: what a child's birth says besides (`sessions/family.py`). Raises NotFound if the source is not there, SessionExists if `new_id` is, ValueError for
-    a cut that is not in the session or an outcome that cannot be replaced.
+    `parent`: what a child's birth says besides (`sessions/family.py`). Raises NotFound if the
+    source is not there, SessionExists if `new_id` is, ValueError for a cut that is not in the
+    session or an outcome that cannot be replaced.
     """
     checked_id(new_id)
     if (yield from locate(new_id)) is not None:
@@ -196,9 +197,7 @@ def _share_and_judge(
     return (yield from _stitched(session, new_id, incarnation, source, body))
 
 
-def _forked(
-    new_id: str, incarnation: str, point: ForkPoint, body: tuple[bytes, ...]
-) -> Steps[tuple[str | None, bool]]:
+def _forked(new_id: str, incarnation: str, point: ForkPoint, body: tuple[bytes, ...]) -> Steps[tuple[str | None, bool]]:
     """Creates the fork by the server's own means, where there is room: the path, and whether it is surely our doing.
 
     None where the server would not.

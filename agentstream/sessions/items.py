@@ -4,7 +4,7 @@ A model request repeats the whole conversation, so a log of requests would grow 
 element of a list is written once, in an `item` event, and every list with it says only where it is:
 `{"$items": ["3.0-17", "5.2"]}` is items 0 to 17 of claim 3 and item 2 of claim 5. An id never changes and names its
 element by itself, so there is no chain to walk: forks, parallel lanes and lists that were cut or reordered are alike.
-In an element, as anywhere in a record, a long text may be a reference (`texts.py`), never a list.
+In an element, as anywhere in a record, a long text may be a reference (`repeats.py`); a list in it is whole.
 
 The codec escapes dicts of the user's whose keys begin with `$`, so an `$items` object in a record is always ours.
 `packing.py` writes what is read here.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from agentstream.errors import NotFound
-from agentstream.sessions.texts import ITEMS, EventId, Find, referred, text_at
+from agentstream.sessions.repeats import ITEMS, EventId, Find, referred, standing_at
 
 _RANGE = re.compile(r"(\d{1,18})\.(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
 
@@ -33,7 +33,7 @@ class Items:
     """The items of a session as read from its log, in whatever order they come."""
 
     def __init__(self, find: Find = _no_sources) -> None:
-        """`find` gives the values of events that texts are referred to in."""
+        """`find` gives the values of the events that references point into."""
         self._find = find
         self._claims: dict[int, dict[int, Any]] = {}
         self._whole: dict[int, dict[int, Any]] = {}
@@ -46,16 +46,16 @@ class Items:
             held.setdefault(number, item)
 
     def resolve(self, data: Any) -> Any:
-        """`data` with every list of ranges as the list it stands for, and every reference as its text.
+        """`data` with every list of ranges as the list it stands for, and every reference as what it points at.
 
-        The lists are new, their elements are shared with the record: decode, do not change them. Raises NotFound for an
-        item or a text that is not in the session.
+        The lists are new, their elements are shared with the record: decode, do not change them. Raises NotFound for
+        what is not in the session.
         """
         if type(data) is dict:
             ranges = ranges_in(data)
             if ranges is not None:
                 return [item for part in ranges for item in self.range(part)]
-            return self._text(data, self.resolve)
+            return self._put_in(data, self.resolve)
         return map_list(data, self.resolve) if type(data) is list else data
 
     def range(self, text: str) -> Iterator[Any]:
@@ -66,18 +66,18 @@ class Items:
             if number not in held:  # also ends a range without end in a record that somebody made up
                 raise NotFound(f"item {claim}.{number} (of {text}) is not in this session: its record is incomplete")
             if number not in whole:
-                whole[number] = self.resolve_texts(held[number])
+                whole[number] = self.resolve_same(held[number])
             yield whole[number]
 
-    def resolve_texts(self, data: Any) -> Any:
-        """`data` with every reference as its text. What looks like ranges in it is left: no element holds any."""
+    def resolve_same(self, data: Any) -> Any:
+        """`data` with every reference as what it points at. What looks like ranges is left: no element holds any."""
         if type(data) is dict:
-            return self._text(data, self.resolve_texts)
-        return map_list(data, self.resolve_texts) if type(data) is list else data
+            return self._put_in(data, self.resolve_same)
+        return map_list(data, self.resolve_same) if type(data) is list else data
 
-    def _text(self, data: dict[str, Any], inside: Callable[[Any], Any]) -> Any:
+    def _put_in(self, data: dict[str, Any], inside: Callable[[Any], Any]) -> Any:
         place = referred(data)
-        return map_dict(data, inside) if place is None else text_at(self._find, *place)
+        return map_dict(data, inside) if place is None else standing_at(place, self._find)
 
 
 def ranges_in(data: dict[str, Any]) -> list[str] | None:

@@ -95,7 +95,7 @@ class Step(Worked):
     claim: int | None = Field(None, ge=1, le=HIGHEST_CLAIM)  # pyright: ignore[reportIncompatibleVariableOverride]
     kind: str
     name: str
-    input: Any = Field(description="long lists by reference: {$items: [ranges of item ids]}")
+    input: Any = Field(description="by reference: {$items: [ranges of item ids]}, {$same: [claim, type, key, pointer]}")
     fingerprint: str
     effect: Literal["repeat", "once", "pure"] | None = None
     idempotency_key: str | None = None

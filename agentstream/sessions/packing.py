@@ -1,14 +1,16 @@
-"""Packing: what a worker writes, with lists and long texts that the session holds already as references.
+"""Packing: what a worker writes, with references in the place of what the session holds already.
 
-Lists become ranges of items (`items.py`), long texts point at where they stand (`texts.py`). What is packed is the
-canonical form; an element is equal to another only if its text is, key order included, so that what comes back is to
-the byte what was put in. Not knowing what the session holds costs space and nothing else.
+Lists become ranges of items (`items.py`), long texts and repeated parts of inputs point at where they stand
+(`repeats.py`). What is packed is the canonical form; a thing is equal to another only if its JSON is, key order
+included, so that what comes back is to the byte what was put in. Not knowing what the session holds costs space and
+nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from threading import RLock
@@ -17,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 from agentstream.errors import NotFound
 from agentstream.sessions.codec import dumps
 from agentstream.sessions.items import ItemId, Items, map_dict, map_list, parse_range, ranges_in, write_ranges
-from agentstream.sessions.texts import (
+from agentstream.sessions.repeats import (
     ITEMS,
     SHORTEST,
     SOURCES,
     EventId,
+    Place,
     Sources,
     long_texts,
+    plain_parts,
     reference,
     referred,
 )
@@ -39,6 +43,9 @@ often a wrapper (a reply's choices, a batch of one conversation), and what grows
 
 SMALLEST_MEAN = 32
 """Nor is one whose elements are hardly longer than an id: the numbers of an embedding stay where they are."""
+
+LARGEST = 1 << 16
+"""Bytes of a dict or list beyond which it is not looked for as a whole: what is in it is."""
 
 RECALLED = 2000
 """A worker that takes a session over knows what its last events hold and refer to: opening costs what the tail does."""
@@ -62,8 +69,7 @@ class Packer:
         self.claim = claim
         self.known: dict[bytes, ItemId] = {}
         self.lock = RLock()
-        self._learnt: set[ItemId] = set()
-        self._texts: dict[bytes, tuple[EventId, str]] = {}
+        self._places: dict[bytes, Place] = {}
         self._noted: set[tuple[str, str]] = set()
         self._next = 0
 
@@ -71,54 +77,56 @@ class Packer:
 
     def recall(self, events: Sequence[Event], items: Items, sources: Sources) -> None:
         """Takes in what the last of a session's marked `events` hold and refer to."""
+        learnt: set[ItemId] = set()
         with self.lock:
             for event in reversed(events[-RECALLED:]):  # the last list is most often the longest: the others are in it
-                if event.type in SOURCES and isinstance(event.value, dict):
-                    with suppress(NotFound, RecursionError):  # made up by somebody: it says nothing then
-                        self._recall(event, items, sources)
+                if event.type not in SOURCES or not isinstance(event.value, dict):
+                    continue
+                with suppress(NotFound, RecursionError):  # made up by somebody: it says nothing then
+                    self._recall_parts(event, items, sources)
+                    for text in _ranges_of(event):
+                        claim, first, last = parse_range(text)
+                        ends = {(claim, first), (claim, last)}
+                        if not ends <= learnt:  # else it is within one that is known, or nearly
+                            self.learn(text, items.range(text))
+                            learnt |= ends
+                            learnt |= {(claim, number) for number in range(first, last + 1)}
 
-    def _recall(self, event: Event, items: Items, sources: Sources) -> None:
+    def _recall_parts(self, event: Event, items: Items, sources: Sources) -> None:
         source = (event.claim or 0, event.type, event.key)
         # of what was written under a claim, what counts is the first of its key
         if event.mark is None and (event.claim is not None or sources.first(source) is event):
-            self._note_texts(source, event.value)
-        for part in _references_in(event.value):
+            self._note_parts(source, event.value)
+        for part in _objects_of_one(event.value):
             place = referred(part)
             if place is not None:
-                self._texts.setdefault(_digest(items.resolve_texts(part)), place)
-            for text in ranges_in(part) or ():
-                self._recall_range(text, items)
-        held = event.value.get("items") if event.type == "item" else None
-        claim, first, _ = parse_range(event.key) if isinstance(held, list) and held else (None, 0, 0)
-        if claim is not None and claim == event.claim:
-            self._recall_range(f"{claim}.{first}-{first + len(held) - 1}", items)
-
-    def _recall_range(self, text: str, items: Items) -> None:
-        claim, first, last = parse_range(text)
-        if not {(claim, first), (claim, last)} <= self._learnt:  # else it is within one that is known, or nearly
-            self.learn(text, items.range(text))
+                self._places.setdefault(_digest(dumps(items.resolve_same(part))), place)
 
     def learn(self, first_id: str, items: Iterable[Any]) -> None:
-        """Takes in elements by the id of the first; of equal ones the first keeps its id. Raises NotFound for a bad id."""
+        """Takes in elements by the id of the first; what is known keeps its id. Raises NotFound for a bad id."""
         claim, first, _ = parse_range(first_id)
         with self.lock:
             for number, item in enumerate(items, first):
-                self._learnt.add((claim, number))
                 self.known.setdefault(_digest(dumps(item)), (claim, number))
                 if claim == self.claim:
                     self._next = max(self._next, number + 1)
 
     def _note(self, kind: str, key: str, value: dict[str, Any]) -> None:
-        """An event is written: its texts can be referred to from now on."""
+        """An event is written: what it says can be referred to from now on."""
         if kind not in SOURCES or (kind, key) in self._noted:  # of two with one key the first is meant
             return
         if kind in NAMED_BY_USERS:
             self._noted.add((kind, key))
-        self._note_texts((self.claim, kind, key), value)
+        self._note_parts((self.claim, kind, key), value)
 
-    def _note_texts(self, source: EventId, value: Any) -> None:
-        for pointer, text in long_texts(value):
-            self._texts.setdefault(_digest(text), (source, pointer))
+    def _note_parts(self, source: EventId, value: dict[str, Any]) -> None:
+        for pointer, text in long_texts(value, ""):
+            self._places.setdefault(_digest(dumps(text)), (source, pointer))
+        if source[1] == "step":
+            for pointer, part in plain_parts(value.get("input"), "/input"):
+                text = dumps(part)
+                if SHORTEST <= len(text) <= LARGEST:
+                    self._places.setdefault(_digest(text), (source, pointer))
 
     # --- what is written ---------------------------------------------------------------------------------------------
 
@@ -126,8 +134,8 @@ class Packer:
         """What to write for an event whose field `packed` may be packed: it, and before it the items it needs."""
         with self.lock:
             changes: list[Change] = []
-            if packed in value:
-                data, block = self.pack(value[packed])
+            if packed is not None and packed in value:
+                data, block = self.pack(value[packed], parts=kind == "step")
                 value = {**value, packed: data}
                 if block is not None:
                     changes.append(("item", block[0], {"items": block[1]}))
@@ -136,31 +144,30 @@ class Packer:
                 self._note(*change)
             return changes
 
-    def pack(self, data: Any) -> tuple[Any, tuple[str, list[Any]] | None]:
-        """`data` with its long lists as ranges and known texts as references, and the block of elements that are new:
-        its id and the elements.
+    def pack(self, data: Any, *, parts: bool = False) -> tuple[Any, tuple[str, list[Any]] | None]:
+        """`data` with its long lists as ranges, and the block of elements that are new: its id and the elements.
 
-        Outermost lists first; no list inside an element of a packed list is packed. `data` is not changed, and shares
-        what was not replaced with the result.
+        Outermost lists first; no list inside an element of a packed list is packed. Known texts become references, in
+        elements too, and with `parts` dicts and lists that an earlier input has. `data` is not changed, and shares what
+        was not replaced with the result.
         """
         with self.lock:
             first = self._next
             new: list[Any] = []
-            packed = self._packed(data, new)
+            packed = self._short(self._packed(data, new), parts=parts)
             return packed, (f"{self.claim}.{first}", new) if new else None
 
     def _packed(self, data: Any, new: list[Any]) -> Any:
-        kind = type(data)
-        if kind is dict:
+        if type(data) is dict:
             return map_dict(data, lambda value: self._packed(value, new))
-        if kind is not list:
-            return self._short(data)
+        if type(data) is not list:
+            return data
         texts = _worth_packing(data)
         ranges = self._ranges(data, texts, new) if texts is not None else None
         return map_list(data, lambda value: self._packed(value, new)) if ranges is None else ranges
 
     def _ranges(self, data: list[Any], texts: list[bytes], new: list[Any]) -> Any:
-        """The list as ranges; None if they would take more than it does."""
+        """The list as ranges; as it is if they would take more."""
         ids: list[ItemId] = []
         fresh: dict[bytes, ItemId] = {}
         unseen: list[Any] = []
@@ -173,26 +180,35 @@ class Packer:
             ids.append(known)
         packed = {ITEMS: list(write_ranges(ids))}
         if len(dumps(packed)) >= sum(map(len, texts)):
-            return None
+            return data
         self.known |= fresh
         self._next += len(fresh)
         new += map(self._short, unseen)
         return packed
 
-    def _short(self, data: Any) -> Any:
-        """`data` with the texts that the session holds as references."""
+    def _short(self, data: Any, *, parts: bool = False) -> Any:
+        """`data` with references in the place of what the session holds."""
         kind = type(data)
-        if kind is dict:
-            return map_dict(data, self._short)
-        if kind is list:
-            return map_list(data, self._short)
-        if kind is not str or len(data) < SHORTEST:
+        if kind is str:
+            return self._placed(data, dumps(data)) if len(data) >= SHORTEST else data
+        if kind is not dict and kind is not list:
             return data
-        place = self._texts.get(_digest(data))
+        if parts:
+            text = dumps(data)
+            if len(text) < SHORTEST:
+                return data
+            placed = self._placed(data, text) if len(text) <= LARGEST else data
+            if placed is not data:
+                return placed
+        change = partial(self._short, parts=parts)
+        return map_dict(data, change) if kind is dict else map_list(data, change)
+
+    def _placed(self, data: Any, text: bytes) -> Any:
+        place = self._places.get(_digest(text))
         if place is None:
             return data
-        short = reference(*place)
-        return short if len(dumps(short)) < len(dumps(data)) else data
+        short = reference(place)
+        return short if len(dumps(short)) < len(text) else data
 
 
 def _worth_packing(data: list[Any]) -> list[bytes] | None:
@@ -204,19 +220,27 @@ def _worth_packing(data: list[Any]) -> list[bytes] | None:
     return texts if size >= max(SMALLEST, SMALLEST_MEAN * len(data)) else None
 
 
-def _references_in(value: Any) -> Iterator[dict[str, Any]]:
-    """The objects of one key in a stored value that may be references."""
-    if type(value) is dict:
-        if len(value) == 1:
-            yield value
-        for part in value.values():
-            if type(part) in (dict, list):
-                yield from _references_in(part)
-    elif type(value) is list:
-        for part in value:
-            if type(part) in (dict, list):
-                yield from _references_in(part)
+def _ranges_of(event: Event) -> Iterator[str]:
+    """The ranges that an event refers to; of an item event, the one it holds."""
+    if event.type != "item":
+        for part in _objects_of_one(event.value):
+            yield from ranges_in(part) or ()
+        return
+    claim, first, _ = parse_range(event.key)
+    held = event.value.get("items")
+    if claim == event.claim and isinstance(held, list) and held:
+        yield f"{claim}.{first}-{first + len(held) - 1}"
 
 
-def _digest(text: bytes | str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, digest_size=16).digest()
+def _objects_of_one(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects of one key in a stored value: those that may be references."""
+    if type(value) is dict and len(value) == 1:
+        yield value
+    for part in value.values() if type(value) is dict else value:
+        if type(part) in (dict, list):
+            yield from _objects_of_one(part)
+
+
+def _digest(text: bytes) -> bytes:
+    """By its JSON a thing is known: a text is never taken for what it looks like."""
+    return blake2b(text, digest_size=16).digest()

@@ -11,7 +11,7 @@ from agentstream.protocol.errors import InvalidRequest, StreamGone, StreamNotFou
 from agentstream.sessions.claims import holder_alive
 from agentstream.sessions.cuts import At, index_in
 from agentstream.sessions.events import Event, handed_out
-from agentstream.sessions.log import Log, extend
+from agentstream.sessions.log import Log, extend, missing
 from agentstream.sessions.state import State, fold
 
 if TYPE_CHECKING:
@@ -22,16 +22,24 @@ PATIENCE = 20.0
 """Seconds that one wait for new events takes before it is asked again."""
 
 
+def shared(core: Core, session: str) -> Steps[Log]:
+    """The session's log, only to be looked at; NotFound if there is no such session."""
+    log = yield from core.refresh(session)
+    if log is None:
+        raise missing(session)
+    return log
+
+
 def events(core: Core, session: str, start: At | None, stop: At | None) -> Steps[list[Event]]:
     """The events between two cuts, with their marks as the whole log gives them."""
-    log = yield from core.require(session)
+    log = yield from shared(core, session)
     first = index_in(log, start) if start is not None else 0
     return [handed_out(event) for event in log.events[first : index_in(log, stop)]]
 
 
 def state(core: Core, session: str, at: At | None) -> Steps[State]:
     """The fold at a cut; where None, of the session as it is, and then it says whether its worker lives."""
-    log = yield from core.require(session)
+    log = yield from shared(core, session)
     if at is not None:
         return fold(log, index_in(log, at))
     plain = fold(log)

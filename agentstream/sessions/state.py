@@ -16,8 +16,8 @@ from agentstream.sessions.counting import prefix
 from agentstream.sessions.events import Event, StepKey, run_name
 from agentstream.sessions.items import Items
 from agentstream.sessions.questions import Question, questions_of
+from agentstream.sessions.repeats import Sources
 from agentstream.sessions.steps import OPEN, Attempt, Run, Step, field, mapping, text
-from agentstream.sessions.texts import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +143,7 @@ class State:
 
     @cached_property
     def sources(self) -> Sources:
-        """The events that long texts are referred to in."""
+        """The events that references point into."""
         return Sources(self.events)
 
     @cached_property

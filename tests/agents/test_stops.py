@@ -240,3 +240,24 @@ def test_a_server_that_forgets_who_was_fenced(backend: Any) -> None:
     assert state.run is not None
     assert state.run.result == [2, 3]
     assert len([event for event in state.events if event.type == "outcome"]) == 3
+
+
+def test_a_stop_beside_a_first_lane_that_waits_for_ever(backend: Any) -> None:
+    @step
+    async def work() -> None:
+        taken_over(backend)
+
+    async def waits() -> None:
+        done = asyncio.Event()
+
+        async def beside() -> None:
+            await work()
+            await work()
+            done.set()
+
+        task = asyncio.create_task(beside())
+        await done.wait()
+        await task
+
+    with pytest.raises(Fenced):
+        asyncio.run(AsyncClient(backend).session("s").run(waits))

@@ -213,6 +213,27 @@ def test_a_log_that_was_cached_is_checked_before_it_is_used() -> None:
     backend.close()
 
 
+def test_two_that_read_on_at_once_take_each_event_once() -> None:
+    backend = EmbeddedBackend(None)
+    session = Client(backend).session("s")
+    session.append("note", 0)
+    core = Core(backend)
+    drive(core.refresh("s"), backend)
+    session.append("note", 1)
+    both = [core.refresh("s"), core.refresh("s")]
+    answers = [backend.execute(next(steps)) for steps in both]  # whose life it is
+    answers = [backend.execute(steps.send(answer)) for steps, answer in zip(both, answers, strict=True)]
+    ends: list[Any] = []
+    for steps, answer in zip(both, answers, strict=True):  # the page that both were sent
+        try:
+            while True:
+                answer = backend.execute(steps.send(answer))
+        except StopIteration as stop:
+            ends.append(stop.value)
+    assert [log.size for log in ends] == [3, 3]
+    backend.close()
+
+
 def test_many_logs_do_not_fill_the_memory() -> None:
     backend = EmbeddedBackend(None)
     core = Core(backend)

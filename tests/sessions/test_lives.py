@@ -66,7 +66,9 @@ def test_an_id_can_be_used_again_while_forks_of_it_live(client: Client) -> None:
     for branch, before in branches if native else ():
         assert raw_events(branch) == raw_events(fresh.session(branch.id)) == before
         assert branch.state().lineage.incarnation != session.state().incarnation
-    assert session.fork("g").state().lineage.incarnation == session.state().incarnation
+    lineage = session.fork("g").state().lineage
+    assert lineage is not None
+    assert lineage.incarnation == session.state().incarnation
     session.append("note", "more")
     session.seal()
     assert notes(fresh.session("a/b")) == ["last", "more"]
@@ -143,7 +145,9 @@ def test_processes_that_make_one_session_at_once_make_one(tmp_path: Path) -> Non
     store = tmp_path / "store"
     Client(store).close()
     commands = [[sys.executable, "-c", MAKER, str(store), str(n)] for n in range(2)]
-    makers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for command in commands]
+    makers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for command in commands
+    ]
     for maker in makers:
         assert maker.stdout is not None
         assert maker.stdout.readline() == "ready\n"
@@ -284,7 +288,7 @@ def test_a_client_has_one_producer_for_a_stream() -> None:
 def test_a_producer_that_was_copied_with_its_process_loses_nothing(client: Client) -> None:
     client.session("s").append("note", 0)
     twin = Client(client._core.backend)
-    twin._core._producers = {path: list(free) for path, free in client._core._producers.items()}  # type: ignore[assignment]
+    twin._core._producers.update((path, list(free)) for path, free in client._core._producers.items())
     client.session("s").append("note", 1)
     twin.session("s").append("note", 2)
     assert notes(client.session("s")) == [0, 1, 2]

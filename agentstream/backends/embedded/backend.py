@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agentstream.backends.base import DropLease, LeaseHeld, List, Listed, SweepLeases, TakeLease, Traits, Watch, Watched
-from agentstream.backends.driving import Steps, adrive, drive
+from agentstream.backends.driving import Done, Steps, adrive, drive
 from agentstream.backends.embedded import reading
 from agentstream.backends.embedded.checking import (
     check_append,
@@ -92,6 +92,11 @@ class EmbeddedBackend:
             self._fulfil(operation, future)
         return future
 
+    def start(self, operation: Create | Append | Delete, done: Done) -> None:
+        """Starts a write; `done(result, error)` is called on the thread that commits it. Cheaper than a future."""
+        _check(operation)
+        self._committer.start(operation, done)
+
     def close(self) -> None:
         """Commits what was submitted, lets go of leases, wakes who waits (they get a `StoreError`). Idempotent."""
         if self._connections.closed:
@@ -153,7 +158,9 @@ class EmbeddedBackend:
         while True:
             entry = self._hub.register(operation.path, position, loop)
             try:
-                batch = self._page(operation, page_bytes)  # what came before the entry was there wakes nobody
+                # what came before the entry was there wakes nobody
+                where = (position, operation.limit, page_bytes)
+                batch = self._hub.page(operation.path, where, lambda: self._page(operation, page_bytes))
                 left = deadline - time.monotonic()
                 if batch.messages or batch.closed or left <= 0:
                     return batch

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
+from agentstream.backends.driving import Done
 from agentstream.backends.embedded.connections import Connections
 from agentstream.backends.embedded.faults import FAILURES, store_error
 from agentstream.backends.embedded.writing import Writer
@@ -44,17 +45,19 @@ class Touch:
 class Item:
     """An operation in the queue, and then its outcome."""
 
-    __slots__ = ("done", "error", "future", "loop", "operation", "value")
+    __slots__ = ("done", "error", "future", "loop", "operation", "tell", "value")
 
     def __init__(
         self,
         operation: Any,
         future: Future[Any] | LoopFuture[Any] | None = None,
         loop: AbstractEventLoop | None = None,
+        tell: Done | None = None,
     ) -> None:
         self.operation = operation
         self.future = future
         self.loop = loop
+        self.tell = tell
         self.value: Any = None
         self.error: BaseException | None = None
         self.done = False
@@ -98,6 +101,10 @@ class Committer:
         future.set_running_or_notify_cancel()  # from here on it will be applied: too late to cancel
         self._enqueue(Item(operation, future))
         return future
+
+    def start(self, operation: Any, tell: Done) -> None:
+        """Queues `operation`; whoever commits it calls `tell(value, error)`, which must be quick and raise nothing."""
+        self._enqueue(Item(operation, tell=tell))
 
     def asubmit(self, operation: Any, loop: AbstractEventLoop) -> LoopFuture[Any]:
         """As `submit`, with a future of the running event loop."""
@@ -265,7 +272,9 @@ def _deliver(batch: list[Item]) -> None:
     """Resolves futures, those of one event loop with one wake-up of it. Holds no lock: callbacks may submit."""
     loops: dict[AbstractEventLoop, list[Item]] = {}
     for item in batch:
-        if item.loop is not None:
+        if item.tell is not None:
+            item.tell(item.value, item.error)
+        elif item.loop is not None:
             loops.setdefault(item.loop, []).append(item)
         elif isinstance(item.future, Future):
             _resolve(item)

@@ -12,7 +12,8 @@ import asyncio
 import concurrent.futures
 import sqlite3
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -20,11 +21,20 @@ from agentstream.backends.driving import Call, Wait
 from agentstream.backends.embedded.connections import Connections
 from agentstream.backends.embedded.reading import changed, last_id
 from agentstream.errors import StoreError
+from agentstream.protocol.operations import Batch
 
 POLL_SECONDS = 0.004
+LIVELY_POLL_SECONDS = 0.0015
+"""The same for a second after a change: where one came, more come."""
 TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError, asyncio.TimeoutError)  # three classes before Python 3.11
 
 _LONGEST_WAIT = 3600.0
+
+_KEPT_SECONDS = 1.0
+"""How long a page is shared at most: a stream may end by the clock alone, and a reader renews its time to live."""
+
+Where = tuple[int, "int | None", int]
+"""What a page depends on, besides the stream: position, most messages, most bytes."""
 
 
 class Entry:
@@ -66,6 +76,8 @@ class Hub:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._seen = 0
+        self._changes = 0
+        self._pages: dict[str, dict[Where, tuple[float, Batch]]] = {}
 
     def register(self, path: str | None, position: int, loop: asyncio.AbstractEventLoop | None = None) -> Entry:
         """An entry for what comes after `position`. Look once more after this: changes before it wake nobody."""
@@ -82,6 +94,21 @@ class Hub:
                 self._thread.start()
         return entry
 
+    def page(self, path: str, where: Where, read: Callable[[], Batch]) -> Batch:
+        """What `read` gives, or what it gave another waiter for the same place, if no change was seen since.
+
+        Only for who has registered: what this misses is noticed like any later change.
+        """
+        found = self._pages.get(path, {}).get(where)
+        if found is not None and time.monotonic() < found[0]:
+            return found[1]
+        changes = self._changes
+        batch = read()
+        with self._lock:
+            if changes == self._changes and (self._thread is not None or self._connections.folder is None):
+                self._pages.setdefault(path, {})[where] = (time.monotonic() + _KEPT_SECONDS, batch)
+        return batch
+
     def leave(self, entry: Entry) -> None:
         """Forgets an entry that is not waited for any more."""
         with self._lock:
@@ -93,7 +120,7 @@ class Hub:
 
     def committed(self, changes: dict[str, int], first: int, following: int) -> None:
         """This process changed streams, with the frames `first` up to `following`."""
-        if not self._entries:
+        if not self._entries and not self._pages:
             return
         with self._lock:
             if self._seen == first - 1:
@@ -106,6 +133,7 @@ class Hub:
         with self._lock:
             woken = [entry for entries in self._entries.values() for entry in entries]
             self._entries.clear()
+            self._pages.clear()
             thread = self._thread
             self._stop.set()
         _wake(woken)
@@ -114,6 +142,9 @@ class Hub:
 
     def _take(self, changes: dict[str, int]) -> list[Entry]:
         woken: list[Entry] = list(self._entries.pop(None, ()))
+        self._changes += 1
+        for path in self._pages.keys() & changes.keys():
+            del self._pages[path]
         for path, tail in changes.items():
             entries = self._entries.get(path)
             if entries is None:
@@ -128,11 +159,13 @@ class Hub:
     def _watch(self, stop: threading.Event) -> None:
         seen_version: tuple[sqlite3.Connection, int] | None = None
         idle = 0
-        while not stop.wait(POLL_SECONDS):
+        lively_until = 0.0
+        while not stop.wait(LIVELY_POLL_SECONDS if time.monotonic() < lively_until else POLL_SECONDS):
             with self._lock:
                 idle = 0 if self._entries else idle + 1
                 if idle > 500:
                     self._thread = None
+                    self._pages.clear()
                     return
                 seen = self._seen
             try:
@@ -143,6 +176,7 @@ class Hub:
                     latest = last_id(connection)
                     found = changed(connection, seen)
                 seen_version = version
+                lively_until = time.monotonic() + 1
             except (StoreError, sqlite3.Error) as error:
                 self._fail(error)
                 return
@@ -156,6 +190,7 @@ class Hub:
         with self._lock:
             woken = [entry for entries in self._entries.values() for entry in entries]
             self._entries.clear()
+            self._pages.clear()
             self._thread = None
         _wake(woken)
 

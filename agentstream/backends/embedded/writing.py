@@ -32,7 +32,9 @@ from agentstream.protocol.errors import (
 from agentstream.protocol.operations import Append, Appended, Create, Created, Delete, ForkPoint
 
 _REMEMBERED = 20_000
-_ROWS_AT_ONCE = 128  # seven columns each: below the 999 variables of old SQLite versions
+# Seven columns each: SQLite takes 999 variables before version 3.32, 32,766 since.
+_ROWS_AT_ONCE = 2048 if sqlite3.sqlite_version_info >= (3, 32, 0) else 128
+_FEW_ROWS = 32
 _TOMBSTONE_SECONDS = 3600
 _SWEEP_SECONDS = 60.0
 
@@ -319,12 +321,12 @@ class Writer:
 
 def _insert_rows(connection: sqlite3.Connection, head: str, rows: Sequence[tuple[object, ...]], tail: str = "") -> None:
     """Many rows a statement: each one lets go of the interpreter's lock, which busy threads are slow to give back."""
-    done, size = 0, _ROWS_AT_ONCE
+    done = 0
     width = "(" + ",".join("?" * len(rows[0])) + ")"
     while done < len(rows):
-        while size > len(rows) - done:
-            size //= 4
-        size = size or 1
+        left = min(len(rows) - done, _ROWS_AT_ONCE)
+        # few lengths, so that their statements stay prepared
+        size = left if left <= _FEW_ROWS else 1 << left.bit_length() - 1
         values = list(chain.from_iterable(rows[done : done + size]))
         connection.execute(head + ",".join([width] * size) + tail, values)
         done += size
