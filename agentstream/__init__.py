@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentstream.agents.divergence import Divergence
     from agentstream.agents.inbox import ainbox, ainterrupted, inbox, interrupted, interruptible
     from agentstream.agents.replay import Report
+    from agentstream.agents.saying import delta, emit
     from agentstream.agents.serving import Worker
     from agentstream.agents.sleeping import asleep, asleep_until, sleep, sleep_until
     from agentstream.agents.spawning import AsyncChildSession, ChildSession, aspawn, spawn
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from agentstream.session import AsyncSession, Session, current_session
     from agentstream.sessions.catalog import Summary
     from agentstream.sessions.events import Event
+    from agentstream.sessions.output import Output
     from agentstream.sessions.positions import Position
     from agentstream.sessions.questions import Answer, Question
     from agentstream.sessions.state import State
@@ -74,6 +76,7 @@ __all__ = [
     "NotFound",
     "NotSerializable",
     "OutcomeUnknown",
+    "Output",
     "Position",
     "Question",
     "QuestionExpired",
@@ -102,6 +105,8 @@ __all__ = [
     "aspawn",
     "current_session",
     "current_step",
+    "delta",
+    "emit",
     "in_run",
     "inbox",
     "interrupted",
@@ -122,6 +127,7 @@ _HOMES = {
     "agents.divergence": "Divergence",
     "agents.inbox": "ainbox ainterrupted inbox interrupted interruptible",
     "agents.replay": "Report",
+    "agents.saying": "delta emit",
     "agents.serving": "Worker",
     "agents.sleeping": "asleep asleep_until sleep sleep_until",
     "agents.spawning": "AsyncChildSession ChildSession aspawn spawn",
@@ -130,6 +136,7 @@ _HOMES = {
     "session": "AsyncSession Session current_session",
     "sessions.catalog": "Summary",
     "sessions.events": "Event",
+    "sessions.output": "Output",
     "sessions.positions": "Position",
     "sessions.questions": "Answer Question",
     "sessions.state": "State",

@@ -194,7 +194,7 @@ class Client(_Face):
         """The async face of the same core."""
         return AsyncClient._over(self._core)  # pyright: ignore[reportPrivateUsage]
 
-    def __enter__(self) -> Client:
+    def __enter__(self: F) -> F:
         return self
 
     def __exit__(
@@ -252,7 +252,7 @@ class AsyncClient(_Face):
         """The sync face of the same core."""
         return Client._over(self._core)  # pyright: ignore[reportPrivateUsage]
 
-    async def __aenter__(self) -> AsyncClient:
+    async def __aenter__(self: F) -> F:
         return self
 
     async def __aexit__(self, *_: Any) -> None:

@@ -111,7 +111,10 @@ class Diverged(AgentStreamError):
 
 
 class OutcomeUnknown(AgentStreamError):
-    """An `effect="once"` step was begun and never answered; `step` is its key. `session.resolve(step, …)` says what came of it."""
+    """An `effect="once"` step was begun and never answered; `step` is its key.
+
+    `session.resolve(step, …)` says what came of it.
+    """
 
     def __init__(self, message: str, *, step: str) -> None:
         super().__init__(message)

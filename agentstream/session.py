@@ -22,6 +22,7 @@ from agentstream.sessions import answering, catalog, family, forking, labels, re
 from agentstream.sessions.cuts import At, index_in
 from agentstream.sessions.events import Event, handed_out
 from agentstream.sessions.family import Node
+from agentstream.sessions.output import Output
 from agentstream.sessions.questions import Question
 from agentstream.sessions.state import State, Step, fold
 
@@ -49,7 +50,12 @@ class _Handle:
         return f"{type(self).__name__}({self.id!r})"
 
     def with_options(
-        self: S, *, run_id: str | None = None, take_over: bool | None = None, max_attempts: int | None = None
+        self: S,
+        *,
+        run_id: str | None = None,
+        take_over: bool | None = None,
+        max_attempts: int | None = None,
+        durability: Literal["sync", "behind"] | None = None,
     ) -> S:
         """The same session with other options for what is called on it; what is left out stays.
 
@@ -57,8 +63,16 @@ class _Handle:
           `run` returns the recorded result.
         - `take_over`: take the session from a living worker, which is then fenced.
         - `max_attempts`: how often in a row a run is begun without an outcome added (10).
+        - `durability`: "behind" lets steps return up to 50 ms before they are durable, and a crash
+          repeat those; a `once` step, a question and the run's end wait for all before them. "sync"
+          (the default) waits each time.
         """
-        changes: dict[str, Any] = {"run_id": run_id, "take_over": take_over, "max_attempts": max_attempts}
+        changes: dict[str, Any] = {
+            "run_id": run_id,
+            "take_over": take_over,
+            "max_attempts": max_attempts,
+            "durability": durability,
+        }
         changes = {name: value for name, value in changes.items() if value is not None}
         return replace(self, _options=structs.replace(self._options, **changes))
 
@@ -94,6 +108,9 @@ class _Handle:
         if begun is None:
             return (yield from reading.state(self._core, self.id, at))
         return begun if at is None else begun.cut(index_in(begun, at))
+
+    def _output(self, at: At | None) -> Steps[Output]:
+        return Output((yield from self._events(None, at)))
 
     def _follow(self, start: At | Literal["now"] | None) -> Steps[reading.Follower]:
         if self._known() is not None:
@@ -240,6 +257,13 @@ class Session(_Handle):
         """
         return self._drive(self._state(at))
 
+    def output(self, at: At | None = None) -> Output:
+        """What was said up to a cut (`delta`), and what of it stands; `add` to it what `follow(output.position)` gives.
+
+        NotFound if there is no such session.
+        """
+        return self._drive(self._output(at))
+
     def status(self) -> str | None:
         """The last run's status; "abandoned" where it should be running and nobody runs it; None before the first."""
         return self._drive(self._status())
@@ -363,6 +387,10 @@ class AsyncSession(_Handle):
     async def state(self, at: At | None = None) -> State:
         """As `Session.state`."""
         return await self._drive(self._state(at))
+
+    async def output(self, at: At | None = None) -> Output:
+        """As `Session.output`."""
+        return await self._drive(self._output(at))
 
     async def status(self) -> str | None:
         """As `Session.status`."""

@@ -14,17 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness import Numbers, Row, in_process, kb, main, median, ms, on_disk, text, timed
+from harness import Numbers, Row, another, in_process, kb, main, median, ms, on_disk, timed
 
 from agentstream import Client, agent, step
 
-RESULT = text(1000)
 dies = False
 reached = threading.Event()
 when = 0.0
 
 
-def act(last: bool) -> str:
+def act(n: int, last: bool) -> str:
     """The work of a step: nothing, but it notes when the first new one is reached, or dies there."""
     global when
     if last:
@@ -32,12 +31,12 @@ def act(last: bool) -> str:
             os._exit(0)
         when = time.perf_counter()
         reached.set()
-    return RESULT
+    return another(n)
 
 
 @step
 def fetch(n: int, last: bool) -> str:
-    return act(last)
+    return act(n, last)
 
 
 @agent
@@ -58,7 +57,7 @@ def launch(folder: Path) -> tuple[Any, Callable[[int], list[float]]]:
 
     @DBOS.step()
     def dbos_fetch(n: int, last: bool) -> str:
-        return act(last)
+        return act(n, last)
 
     @DBOS.workflow()
     def dbos_worker(steps: int) -> list[float]:

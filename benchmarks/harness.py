@@ -72,6 +72,14 @@ def text(size: int, seed: object = 0) -> str:
     return "".join(random.Random(str(seed)).choices(string.ascii_letters + "    ", k=size))
 
 
+_LIKE = text(1000)
+
+
+def another(n: object) -> str:
+    """1 KB like no other of another `n`, made at once: a text that is there already would be stored as a reference."""
+    return f"{n} {_LIKE}"[:1000]
+
+
 def quantile(values: list[float], share: float) -> float:
     """The value that `share` of the values are not above (nearest rank)."""
     ordered = sorted(values)

@@ -15,21 +15,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import BareFile, Numbers, Row, in_process, main, median, ms, quantile, text, timed
+from harness import BareFile, Numbers, Row, another, in_process, main, median, ms, quantile, timed
 
 from agentstream import Client, agent, step
-
-RESULT = text(1000)
 
 
 @step
 def fetch(n: int) -> str:
-    return RESULT
+    return another(n)
 
 
 @step(effect="once")
 def send(n: int) -> str:
-    return RESULT
+    return another(f"sent {n}")
 
 
 @agent
@@ -48,7 +46,7 @@ class BareTable:
         self._connection.execute("CREATE TABLE rows(id INTEGER PRIMARY KEY, body BLOB)")
 
     def write(self) -> None:
-        self._connection.execute("INSERT INTO rows(body) VALUES (?)", (RESULT,))
+        self._connection.execute("INSERT INTO rows(body) VALUES (?)", (another(0),))
 
 
 def in_turns(folder: Path, blocks: int, size: int) -> Iterator[tuple[str, float]]:

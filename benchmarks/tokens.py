@@ -32,6 +32,9 @@ WATCHED = 10
 TOKEN = 5
 """Bytes of a token: four digits, its number, and a space."""
 
+SETTLED = 1.0
+"""Seconds after the last token before the runs end: thousands of runs that end at once are another load."""
+
 _TEXT = b'"text":"'
 
 
@@ -128,6 +131,7 @@ async def load(folder: Path, sessions: int, seconds: float) -> dict[str, float]:
         took = await work.feed()
         cpu = time.process_time() - cpu
         appends = backend.appends - appends
+        await asyncio.sleep(SETTLED)
         work.done.set()
         await runs
     delays = sorted(delays_of(backend, group_of, work.fed))

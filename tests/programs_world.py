@@ -52,7 +52,7 @@ def _result(instruction: tuple[Any, ...], place: str) -> Any:
 
 
 def steps_of(program: Program, place: str = "p") -> Counter[str]:
-    """How often the program asks what."""
+    """How often the program asks what, of steps that come to their end."""
     asked: Counter[str] = Counter()
     for n, instruction in enumerate(program):
         inner = f"{place}.{n}"
@@ -62,9 +62,8 @@ def steps_of(program: Program, place: str = "p") -> Counter[str]:
         elif instruction[0] == "child":
             asked += steps_of(instruction[1], inner)
         else:
-            asked[label_of(inner, instruction)] += 1
-            asked[f"{inner} beside"] += instruction[0] == "cancelled"
-    return +asked
+            asked[label_of(inner, instruction) if instruction[0] == "step" else f"{inner} beside"] += 1
+    return asked
 
 
 class Life:
@@ -192,16 +191,22 @@ class Life:
 # --- a record, read naively -------------------------------------------------------------------------------------------
 
 
-def outcomes_in(messages: list[bytes]) -> list[str]:
-    """What was asked of the steps whose outcome a run that goes on after these messages is served, in their order."""
+def outcomes_in(messages: list[bytes], *, inherited: bool = False) -> list[str]:
+    """What was asked of the steps whose outcome a run that goes on after these messages is served, in their order.
+
+    What a branch inherited unfinished was never begun.
+    """
+    events = [json.loads(message) for message in messages]
+    ended = {event["key"] for event in events if event["type"] == "outcome"}
     steps: dict[str, dict[str, Any]] = {}
     begun: list[tuple[int, str]] = []
     """Where in the log which lane made a step or called a child."""
     opened: dict[str, int] = {}
     seen: set[str] = set()
-    for index, message in enumerate(messages):
-        event = json.loads(message)
+    for index, event in enumerate(events):
         kind, key, value = event["type"], event["key"], event["value"]
+        if inherited and kind == "step" and key not in ended:
+            continue
         if kind == "step" or (kind == "run" and "parent" in value):
             place = key.rpartition("#")[0]
             lane = place.rpartition("/")[0]

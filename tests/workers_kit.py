@@ -42,7 +42,8 @@ def at_work(client: Client, agent: Any, **options: Any) -> Iterator[Worker]:
 def until(session: Session, status: str, *, run: str | None = None, start: int | None = None) -> Event:
     """The status event with which a run (the last, if none is named) comes to a status, as soon as it is there."""
     for event in session.follow(start):
-        if event.type == "status" and event.mark is None and event.value["status"] == status and run in (None, event.key):
+        counts = event.type == "status" and event.mark is None and run in (None, event.key)
+        if counts and event.value["status"] == status:
             return event
     raise AssertionError("the session was sealed")
 

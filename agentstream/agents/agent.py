@@ -10,6 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any, ParamSpec, TypeVar, get_args, get_origin, overload
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from agentstream.agents.context import current_lane, is_muted
 from agentstream.agents.generators import aiterate, iterate, whole
 from agentstream.agents.opening import backend_here
+from agentstream.agents.signatures import arguments_of, is_async_function, signature_of
 from agentstream.agents.steps import plain_name
 from agentstream.backends.driving import adrive, drive
 from agentstream.errors import AgentStreamError
@@ -41,8 +43,11 @@ class AgentSpec:
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         """The call as it is recorded. TypeError if the function does not take it, NotSerializable if it has no form."""
-        bound = self.signature.bind(*args, **kwargs)
-        encoded = codec.encode(dict(bound.arguments), where=f"arguments of {self.name}")
+        return self.of(arguments_of(self.signature, self.name, args, kwargs))
+
+    def of(self, arguments: dict[str, Any]) -> Arguments:
+        """The call with these arguments, each under its parameter's name, as it is recorded."""
+        encoded = codec.encode(arguments, where=f"arguments of {self.name}")
         return Arguments(encoded.data, encoded.typed, codec.fingerprint(encoded.data))
 
     def call(self, encoded: Any, typed: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -50,7 +55,7 @@ class AgentSpec:
         decoded = codec.decode(encoded)
         values = dict(decoded) if isinstance(decoded, dict) else {}
         if typed:
-            hints = codec.annotations_of_parameters(self.function)
+            hints = self._annotations()
             values = {name: codec.rebuild(value, hints.get(name)) for name, value in values.items()}
         bound = inspect.BoundArguments(self.signature, {})  # type: ignore[arg-type]
         for name in self.signature.parameters:
@@ -69,6 +74,16 @@ class AgentSpec:
         """What the caller gets for a recorded result."""
         decoded = codec.decode(encoded)
         return codec.rebuild(decoded, self._annotation()) if typed else decoded
+
+    def _annotations(self) -> dict[str, Any]:
+        """What the parameters hold: of `*args` and `**kwargs`, whose annotation is of one of them, all."""
+        hints: dict[str, Any] = dict(codec.annotations_of_parameters(self.function))
+        for name, parameter in self.signature.parameters.items():
+            if name in hints and parameter.kind is parameter.VAR_POSITIONAL:
+                hints[name] = list[hints[name]]
+            elif name in hints and parameter.kind is parameter.VAR_KEYWORD:
+                hints[name] = dict[str, hints[name]]
+        return hints
 
     def _annotation(self) -> Any:
         annotation = codec.annotation_of_return(self.function)
@@ -90,7 +105,7 @@ def spec_of(function: Any) -> AgentSpec:
     """The spec of an agent or of any function that could be one; TypeError for what cannot."""
     spec = getattr(function, "__agentstream_agent__", None)
     if isinstance(spec, AgentSpec):
-        return spec
+        return _bound(spec, function) if inspect.ismethod(function) else spec
     if getattr(function, "__agentstream_step__", None) is not None:
         raise TypeError(f"{plain_name(function)} is a step, not an agent: give session.run the function that calls it")
     if not callable(function):
@@ -98,14 +113,19 @@ def spec_of(function: Any) -> AgentSpec:
     return make_spec(function, None)
 
 
+def _bound(spec: AgentSpec, method: MethodType) -> AgentSpec:
+    """The spec of an agent that is taken from an object: what it is bound to is no argument of its runs."""
+    return make_spec(MethodType(spec.generator or spec.function, method.__self__), spec.name)
+
+
 def make_spec(function: Callable[..., Any], name: str | None) -> AgentSpec:
     inner = inspect.unwrap(function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         is_async = inspect.isasyncgenfunction(function)
         through = whole(function, is_async=is_async)
-        return AgentSpec(through, name or plain_name(inner), is_async, inspect.signature(function), function)
-    is_async = any(map(inspect.iscoroutinefunction, (inner, type(function).__call__)))
-    return AgentSpec(function, name or plain_name(inner), is_async, inspect.signature(function))
+        return AgentSpec(through, name or plain_name(inner), is_async, signature_of(function), function)
+    is_async = is_async_function(function) or inspect.iscoroutinefunction(inner)
+    return AgentSpec(function, name or plain_name(inner), is_async, signature_of(function))
 
 
 @overload

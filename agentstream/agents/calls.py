@@ -121,6 +121,11 @@ class StepCall:
         return self.id.attempt
 
     @property
+    def ended(self) -> bool:
+        """Whether it has its outcome, or the run has ended."""
+        return self._done or self.worker.ended
+
+    @property
     def kind(self) -> str:
         return self.call[0]
 
@@ -150,7 +155,7 @@ class StepCall:
         self._done = False
         worker.progress.took_off()
         worker.open_calls[self] = None
-        if self.effect == "once" or (self.effect == "repeat" and worker.pure_pending):
+        if self.effect == "once" or (self.effect == "repeat" and worker.pure_pending and not worker.ahead):
             try:
                 yield from worker.flush()
             except asyncio.CancelledError:
@@ -215,9 +220,13 @@ class StepCall:
         result: Any = None,
         usage: dict[str, Any] | None = None,
         happened: bool = False,
+        retried: bool = False,
         in_loop: bool = False,
     ) -> Steps[None]:
-        """`happened`: the effect was had, only its result has no record; it is never tried again."""
+        """`happened`: the effect was had, only its result has no record; it is never tried again.
+
+        `retried`: another attempt follows at once, and the code sees only what comes of that.
+        """
         recorded = RecordedError.of(error) if error is not None else RecordedError("Error", "the call failed")
         value: dict[str, Any] = {"error": recorded.stored()}
         if result is not None:
@@ -226,6 +235,8 @@ class StepCall:
             value["usage"] = codec.encode(usage).data
         if happened:
             value["happened"] = True
+        if retried:
+            value["retried"] = True
         self.failed = True
         yield from self._end(value, in_loop=in_loop)
 
@@ -242,13 +253,15 @@ class StepCall:
         worker = self.worker
         if not self._close():
             worker.check()  # nobody may take for durable what is not
-        if self.effect == "pure":
+        pure, ahead = self.effect == "pure", self.effect == "repeat" and worker.ahead
+        if pure:
             worker.put_pure(self.key, value)
-            return
-        worker.put("outcome", self.key, value, packed="result")
+        else:
+            worker.put("outcome", self.key, value, packed="result", within=START_WITHIN if ahead else None)
         turn = worker.turnstile.new() if in_loop else None
         try:
-            yield from worker.flush()
+            if not pure and not ahead:
+                yield from worker.flush()
             if turn is not None:
                 yield from worker.turnstile.taken(turn, self.lane.owner)
         except asyncio.CancelledError:

@@ -25,6 +25,7 @@ from agentstream.errors import AgentStreamError
 if TYPE_CHECKING:
     from agentstream.agents.calls import StepCall
     from agentstream.agents.journal import Call, LaneEntry
+    from agentstream.agents.saying import Place
     from agentstream.agents.worker import Worker
     from agentstream.backends.base import Backend
     from agentstream.backends.driving import Steps
@@ -72,6 +73,10 @@ class Lane(msgspec.Struct, eq=False):
     """Whether no other record can turn out to be this lane's."""
     interrupt_before: int | None = None
     """The ordinal at which the record says that an interruptible block was interrupted."""
+    place: Place | None = None
+    """Where the agent says something by itself just now."""
+    held: list[Any] = msgspec.field(default_factory=list)
+    """What it said before its first step, which tells where that was."""
 
     @property
     def id(self) -> str:

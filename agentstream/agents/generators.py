@@ -44,7 +44,7 @@ class Ended(msgspec.Struct, frozen=True):
     value: Any = None
 
 
-# --- going through a generator -----------------------------------------------------------------------------------------
+# --- going through a generator ----------------------------------------------------------------------------------------
 
 
 def passed_on(items: Any, lane: Lane, leaving: Leaving | None = None) -> Steps[Any]:
@@ -153,7 +153,7 @@ async def aiterate(steps: Steps[Any], backend: Backend) -> AsyncGenerator[Any, A
         del value, thrown
 
 
-# --- as a function that returns ------------------------------------------------------------------------------------------
+# --- as a function that returns ---------------------------------------------------------------------------------------
 
 
 def piped(function: Callable[..., Any], hand: Callable[[Any], Any]) -> Callable[..., Any]:

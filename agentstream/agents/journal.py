@@ -54,7 +54,9 @@ class Entry(msgspec.Struct, eq=False):
     def served(self) -> bool:
         """Whether code that comes here gets the recorded outcome."""
         outcome = self.outcome
-        return outcome is not None and ("error" not in outcome.value or self.observed)
+        if outcome is None or "error" not in outcome.value:
+            return outcome is not None
+        return self.observed and not outcome.value.get("retried")  # a crash between the attempts: they go on
 
     @property
     def unknown(self) -> bool:
@@ -135,8 +137,8 @@ def parent_lane(lane: str) -> str | None:
 class Journal:
     """The recorded steps of one run and of its child runs."""
 
-    def __init__(self, state: State, run: str) -> None:
-        """`run` is a run's key; its children's keys begin with it and a slash."""
+    def __init__(self, state: State, run: str, *, replayed: bool = False) -> None:
+        """`run` is a run's key; its children's keys begin with it and a slash. A replay tries nothing again."""
         self.state = state
         self.run = run
         self.lanes: dict[tuple[str, str], LaneEntry] = {}
@@ -144,7 +146,8 @@ class Journal:
         for number, entry in enumerate(self.entries):
             entry.number = number
             self.lane(entry.run, entry.lane).steps[entry.ordinal] = entry
-        self._observe()
+        if not replayed:
+            self._observe()
         self._nest()
         self.turns = _turns(self.lanes.values())
 

@@ -74,6 +74,10 @@ class Lanes:
             yield from self._settle(lane, call, data, in_loop=in_loop)
         recorded = yield from self._agreed(lane, call, data, in_loop=in_loop)
         self._worker.progress.moved()
+        if lane.held:
+            from agentstream.agents.saying import placed  # which stands on steps, as these do on lanes
+
+            placed(lane, recorded=recorded is not None)
         if recorded is not None:
             recorded.asked = True
             self._worker.turnstile.happened(recorded.start)

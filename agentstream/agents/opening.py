@@ -92,7 +92,7 @@ def _outcome(worker: Worker, step: StepCall) -> Served | None:
     """The recorded outcome for this step, None if it is to be made. Raises the stops that forbid making it."""
     entry = step.entry
     recorded = entry.step if entry is not None else None
-    outcome = entry.outcome if entry is not None and (entry.served or worker.replaying) else None
+    outcome = entry.outcome if entry is not None and entry.served else None
     if recorded is not None and outcome is not None:
         value = outcome.value
         error = RecordedError.read(value["error"]) if "error" in value else None
@@ -199,4 +199,5 @@ def appending(kind: str, value: Any, key: str | None, *, in_loop: bool = False) 
     name = key or f"{step.key}/1"
     step.worker.put(kind, name, stored)
     yield from step.finishing(name, in_loop=in_loop)
+    yield from step.worker.flush()  # it is read back
     return kind, name

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import structs
 
 from agentstream.agents.agent import Arguments
 from agentstream.agents.divergence import Divergence, compare
@@ -154,14 +155,16 @@ def _other_input(spec: AgentSpec, run: Run, input: Any) -> Arguments | None:
     anything else is the first argument."""
     if input is None:
         return None
-    if isinstance(input, Mapping) and set(input) <= set(spec.signature.parameters):
-        return spec.bind((), {**run.arguments, **input})
     if isinstance(input, tuple):
         return spec.bind(input, {})
-    first = next(iter(spec.signature.parameters), None)
-    if first is None:
-        raise TypeError(f"agent {spec.name!r} takes no input")
-    return spec.bind((), {**run.arguments, first: input})
+    parameters = spec.signature.parameters
+    if not isinstance(input, Mapping) or not set(input) <= set(parameters):
+        first = next(iter(parameters.values()), None)
+        if first is None or first.kind is first.VAR_KEYWORD:
+            raise TypeError(f"agent {spec.name!r} takes no input")
+        input = {first.name: [input] if first.kind is first.VAR_POSITIONAL else input}
+    made = spec.of({**run.arguments, **input})
+    return structs.replace(made, typed=made.typed or bool(run.start.value.get("typed")))
 
 
 def _until(state: State, run: Run, until: Any) -> int | None:

@@ -17,6 +17,7 @@ from agentstream.agents.children import run_value
 from agentstream.agents.context import enter, leave, run_open
 from agentstream.agents.generators import passed_on
 from agentstream.agents.outcomes import RecordedError
+from agentstream.agents.saying import tell_rest
 from agentstream.agents.stops import Stop
 from agentstream.agents.worker import Worker
 from agentstream.agents.writer import Writer
@@ -47,6 +48,7 @@ class Options(msgspec.Struct, frozen=True):
     run_id: str | None = None
     take_over: bool = False
     max_attempts: int = 10
+    durability: str = "sync"
 
     def __post_init__(self) -> None:
         if self.run_id is not None and (not isinstance(self.run_id, str) or not self.run_id):
@@ -55,6 +57,8 @@ class Options(msgspec.Struct, frozen=True):
             raise ValueError(f"max_attempts= is a number of attempts, at least 1, not {self.max_attempts!r}")
         if not isinstance(self.take_over, bool):
             raise TypeError(f"take_over= is True or False, not {self.take_over!r}")
+        if self.durability not in ("sync", "behind"):
+            raise ValueError(f'durability= is "sync" or "behind", not {self.durability!r}')
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -181,10 +185,13 @@ def _check_same(state: State, run: Run, spec: AgentSpec, arguments: Arguments) -
 
 
 def _pending(state: State, run: Run) -> RunPending:
-    way = "is still open" if run.open else f"is {run.status}"
+    if run.open:
+        way = f"is still open, and this is another call. session.resume({run.agent}) goes on with the recorded one, "
+        way += "session.cancel() ends it"
+    else:
+        way = f"is {run.status}, and this is another call: give it a run_id of its own"
     return RunPending(
-        f"session {state.session!r}: run {run.id!r} of {run.agent}({_shown(run.arguments)}) {way}, "
-        "and this is another call. session.resume(fn) goes on with the recorded one, session.cancel() ends it",
+        f"session {state.session!r}: run {run.id!r} of {run.agent}({_shown(run.arguments)}) {way}",
         run=run.id,
         agent=run.agent,
         arguments=run.arguments,
@@ -242,6 +249,7 @@ def _run(
         sync = not spec.is_async
         worker = Worker(core, session, state, plan.key, claim=claim, writer=writer, sync=sync, in_loop=in_loop)
         writer.stopped = worker.stop
+        worker.behind = options.durability == "behind"
         if plan.run is not None and fruitless_claims(state, plan.key) > options.max_attempts:
             worker.put_status(plan.key, "exhausted")
             yield from worker.flush()
@@ -306,6 +314,8 @@ def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, A
             result = yield Call(lambda: worker.call(spec, args, kwargs))
             if spec.streams and spec.function is spec.generator:
                 result = yield from passed_on(result, worker.root, worker.interrupt)
+        if worker.unplaced:
+            tell_rest(worker)
         _leave_open_calls(worker)
     except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
         worker.interrupt(error)
@@ -341,6 +351,8 @@ def _recorded_call(run: Run) -> tuple[Any, bool]:
 
 def named_run(state: State, run_id: str | None) -> Run:
     """The run of this id, or the last one that is nobody's child; NotFound if there is none."""
+    if run_id is not None and not isinstance(run_id, str):
+        raise TypeError(f"run= is the id of a run, not {run_id!r}")
     run = state.runs.get(run_id) if run_id is not None else state.run
     if run is None:
         raise NotFound(

@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agentstream.agents.agent import AgentSpec, spec_of
 from agentstream.agents.offspring import children_at_work
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agentstream.backends.driving import Steps
-    from agentstream.client import AsyncClient, Client
     from agentstream.sessions.core import Core
     from agentstream.sessions.log import Log
 
@@ -59,6 +58,12 @@ TROUBLE = 2.0
 """Seconds before a store that failed is asked again."""
 
 _log = logging.getLogger("agentstream.worker")
+
+
+class AnyClient(Protocol):
+    """A `Client` or an `AsyncClient`: they are of a floor above, and all that is asked of them is their store."""
+
+    _core: Core
 
 
 class _Changed(Exception):
@@ -85,7 +90,7 @@ class Worker:
 
     def __init__(
         self,
-        client: Client | AsyncClient,
+        client: AnyClient,
         agent: Callable[..., Any] | Sequence[Callable[..., Any]],
         *,
         match: str = "**",
@@ -125,7 +130,7 @@ class Worker:
         return asyncio.run(self._in_own_loop(once))
 
     async def arun(self, *, once: bool = False) -> int:
-        """As `run`, in the running event loop (plain agents get that loop's threads); cancelled, it interrupts its runs."""
+        """As `run`, in the running event loop (plain agents get its threads); cancelled, it interrupts its runs."""
         if self._loop is not None:
             raise AgentStreamError("this worker runs already")
         self._loop = asyncio.get_running_loop()
@@ -364,9 +369,13 @@ class _Shift:
             return (yield from under_claim(self._core, session, self._exhausting))
         log = yield from self._core.require(session)
         options = Options(max_attempts=self._policy.max_attempts)
+        asked: list[State] = []
 
         def plan_for(state: State) -> Any:
             """Asked before the claim and under it: a plan that is not the one any more is dropped."""
+            asked.append(state)
+            if len(asked) > 1 and state.claim is not None:
+                state = state.cut(state.claim.index)  # our own claim is no attempt that came to nothing
             found = to_do(state, self._policy, moments.now(), child=task.child, children=True)
             if not isinstance(found, Task) or found.exhausted or found.plan.key != task.plan.key:
                 raise _Changed

@@ -24,6 +24,7 @@ from agentstream.agents.asking import approving
 from agentstream.agents.calls import Effect, StepCall, unknown
 from agentstream.agents.context import current_call, current_lane, inside, is_muted, said_outside
 from agentstream.agents.opening import backend_here, opening, recording
+from agentstream.agents.signatures import arguments_of, is_async_function, signature_of
 from agentstream.agents.stops import Stop
 from agentstream.backends.driving import Call, Sleep, adrive, drive
 from agentstream.errors import AgentStreamError, NotSerializable
@@ -108,7 +109,7 @@ def step(
     return annotation (without one it is plain data). Outside a run the function is called as it is;
     inside another step it is part of that step. A sync step in an async agent waits in place.
     """
-    _check_options(effect, retries, timeout, key, name, approve)
+    _check_options(effect, retries, timeout, key, name, kind, approve)
     if function is None:
         return functools.partial(
             step, name=name, key=key, effect=effect, retries=retries, timeout=timeout, kind=kind, approve=approve
@@ -126,20 +127,20 @@ def step(
         retries,
         timeout,
         approve,
-        inspect.iscoroutinefunction(function),
-        inspect.signature(function),
+        is_async_function(function),
+        signature_of(function),
     )
     return _async_step(spec) if spec.is_async else _sync_step(spec)
 
 
-def _check_options(effect: Any, retries: Any, timeout: Any, key: Any, name: Any, approve: Any) -> None:
+def _check_options(effect: Any, retries: Any, timeout: Any, key: Any, name: Any, kind: Any, approve: Any) -> None:
     if effect not in EFFECTS:
         raise ValueError(f"effect= is one of {', '.join(EFFECTS)}, not {effect!r}")
-    if not isinstance(retries, int) or retries < 0:
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         raise ValueError(f"retries= is a number of further attempts, not {retries!r}")
     if retries and effect == "once":
         raise ValueError('a step with effect="once" is never tried again by itself: retries= must be 0')
-    if timeout is not None and not timeout > 0:
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0):
         raise ValueError(f"timeout= is a number of seconds above 0, not {timeout!r}")
     if not isinstance(approve, bool):
         raise TypeError(f"approve= is True or False, not {approve!r}")
@@ -147,6 +148,8 @@ def _check_options(effect: Any, retries: Any, timeout: Any, key: Any, name: Any,
         raise TypeError("key= is a function of the step's arguments")
     if name is not None and (not isinstance(name, str) or not name):
         raise ValueError(f"name= is a text that is not empty, not {name!r}")
+    if not isinstance(kind, str) or not kind:
+        raise ValueError(f"kind= is a text that is not empty, not {kind!r}")
 
 
 def plain_name(function: Callable[..., Any]) -> str:
@@ -226,8 +229,8 @@ def _is_plain(spec: StepSpec) -> bool:
 
 def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool) -> Steps[Any]:
     """One call of a step: served, or made and recorded."""
-    bound = spec.signature.bind(*args, **kwargs)
-    told = spec.key(*args, **kwargs) if spec.key is not None else dict(bound.arguments)
+    arguments = arguments_of(spec.signature, spec.name, args, kwargs)
+    told = spec.key(*args, **kwargs) if spec.key is not None else arguments
     denied = (yield from approving(spec.name, spec.kind, told, in_loop=in_loop)) if spec.approve else None
     effect = spec.effect if denied is None else "repeat"  # nothing is acted out, so nothing can become unknown
     call = yield from opening(spec.kind, spec.name, told, effect=effect, in_loop=in_loop)
@@ -238,7 +241,7 @@ def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, i
         return _Raise(denied)
     pause = FIRST_PAUSE
     for attempts_left in range(spec.retries, -1, -1):
-        outcome = yield from _attempt(spec, call, args, kwargs, in_loop=in_loop)
+        outcome = yield from _attempt(spec, call, args, kwargs, attempts_left > 0, in_loop=in_loop)
         if not isinstance(outcome, _Raise) or outcome.final or not attempts_left:
             return outcome
         try:
@@ -270,7 +273,7 @@ def _typed(spec: StepSpec, value: Any, typed: bool) -> Any:
 
 
 def _attempt(
-    spec: StepSpec, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool
+    spec: StepSpec, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any], again: bool, *, in_loop: bool
 ) -> Steps[Any]:
     try:
         with inside(call):
@@ -289,10 +292,10 @@ def _attempt(
         if spec.effect == "once":
             call.abandon()
             raise call.worker.stop(unknown(call.worker, call.key, f"was not done after {spec.timeout} s")) from None
-        yield from call.failing(error, in_loop=in_loop)
+        yield from call.failing(error, retried=again, in_loop=in_loop)
         return _Raise(error)
     except Exception as error:
-        yield from call.failing(error, in_loop=in_loop)
+        yield from call.failing(error, retried=again, in_loop=in_loop)
         return _Raise(error)
     except BaseException as error:
         call.abandon()

@@ -110,6 +110,8 @@ class _Pipe:
     def __init__(self) -> None:
         self._item: asyncio.Future[Any] | None = None
         self._asked: asyncio.Future[None] | Future[None] | None = None
+        self._early: list[Any] = []
+        """An item that came before it was asked for: the agent was cancelled at the one before."""
         self._stop: Future[None] | None = None
 
     def ask(self) -> asyncio.Future[Any]:
@@ -117,12 +119,16 @@ class _Pipe:
         self._item = self.loop.create_future()
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(None)
+        if self._early:
+            self._put(*self._early.pop(0))
         return self._item
 
     def _put(self, item: Any, asked: asyncio.Future[None] | Future[None]) -> None:
+        if self._item is None or self._item.done():
+            self._early.append((item, asked))
+            return
         self._asked = asked
-        if self._item is not None and not self._item.done():
-            self._item.set_result(item)
+        self._item.set_result(item)
 
     async def hand(self, item: Any) -> None:
         """Returns when the consumer asks for the next item."""

@@ -135,7 +135,7 @@ def _came_off(event: Event, run: Run) -> bool:
 
 
 def _pause(policy: Policy, key: str, count: int) -> float:
-    """Seconds before the next attempt: doubling, and each run's own within half of that, so that not all come at once."""
+    """Seconds before the next attempt: doubling, and each run's own within half of that: not all come at once."""
     whole = min(policy.longest_pause, policy.first_pause * 2.0 ** min(count - 1, 60))
     share = int.from_bytes(sha256(f"{key}#{count}".encode()).digest()[:4], "big") / 2**32
     return whole * (0.5 + share / 2)

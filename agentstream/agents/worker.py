@@ -70,7 +70,7 @@ class Worker:
         self.poison: BaseException | None = None
         self.divergence: Divergence | None = None
         self.ended = False
-        self.journal = Journal(state, run)
+        self.journal = Journal(state, run, replayed=self.replaying)
         self.packer = _packer(state, claim)
         self.progress = Progress(lambda context: worker_in(context) is self)
         self.turnstile = Turnstile(self.journal.turns, self.progress, self.check)
@@ -80,6 +80,10 @@ class Worker:
         """Steps being made."""
         self.served: list[Entry] = []
         """The recorded steps whose outcome the code was given."""
+        self.behind = False
+        """Whether steps return before their outcome is durable, as asked for."""
+        self.unplaced: list[Lane] = []
+        """Lanes that said something and have made no step."""
         self._attempts = dict(state.attempts)
         self._lock = threading.Lock()
         self._pure = self._pure_durable = 0
@@ -271,6 +275,11 @@ class Worker:
         """Whether the outcome of a pure step is not durable yet."""
         return self._pure > self._pure_durable
 
+    @property
+    def ahead(self) -> bool:
+        """Whether a step may go on now before what it wrote is durable."""
+        return self.behind and self.writer is not None and not self.writer.crowded
+
     def flush(self) -> Steps[None]:
         """Returns when everything put so far is durable."""
         pure = self._pure
@@ -298,7 +307,7 @@ def _packer(state: State, claim: Claim | None) -> Packer:
 
 
 def _cancel_later(root: Lane) -> None:
-    """The run's first task may wait for what a stopped lane would have done (an event, a queue), and never see the stop."""
+    """The run's first task may wait for what a stopped lane would have done (an event, a queue): it must see the stop."""
     task = root.owner() if root.owner is not None else None
     if isinstance(task, asyncio.Task) and not task.get_loop().is_closed():
         loop = task.get_loop()

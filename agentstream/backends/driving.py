@@ -63,6 +63,10 @@ class Detached(msgspec.Struct, frozen=True):
     done: Done
 
 
+class Dropped(BaseException):
+    """Nobody waits for these steps any more. (A GeneratorExit would close nested ones before they have tidied up.)"""
+
+
 def start(operation: Any, done: Done, backend: Backend) -> None:
     """Starts an operation; `done(result, error)` is called when it is answered, on any thread or at once."""
     begin: Callable[[Any, Done], None] | None = getattr(backend, "start", None)
@@ -84,7 +88,30 @@ def _answer(done: Done, future: Future[Any]) -> None:
 
 def drive(steps: Steps[T], backend: Backend) -> T:
     """Runs `steps` to the end in this thread and returns its value."""
-    return _go_on(steps, steps.send, None, backend)
+    try:
+        return _go_on(steps, steps.send, None, backend)
+    except BaseException as error:
+        return _tidied_up(steps, error, backend)
+
+
+def _tidied_up(steps: Steps[T], error: BaseException, backend: Backend) -> T:
+    """Raises `error` again; if it came over the driver itself, as an interrupt does, the steps hear of it first.
+
+    Else they would only be closed, and could not give back what they hold, such as a lease. All is done in place.
+    """
+    while not _is_over(steps):
+        told = Dropped() if isinstance(error, GeneratorExit) else error
+        try:
+            return _go_on(steps, steps.throw, told, backend)
+        except Dropped:
+            pass
+        except BaseException as again:
+            error = again
+    raise error
+
+
+def _is_over(steps: Steps[Any]) -> bool:
+    return getattr(steps, "gi_frame", None) is None
 
 
 def _go_on(steps: Steps[T], step: Callable[[Any], Any], value: Any, backend: Backend) -> T:
@@ -122,15 +149,14 @@ async def adrive(steps: Steps[T], backend: Backend) -> T:
             request = step(value)
             try:
                 value, step = await _done_in_loop(request, backend), steps.send
-            except GeneratorExit as closing:
-                # This coroutine is being closed: nothing can be awaited any more, so that what there is to
-                # tidy up (a lease) is done in place.
-                _go_on(steps, steps.throw, closing, backend)
-                raise
+            except GeneratorExit:
+                raise  # this coroutine is being closed: nothing can be awaited any more
             except BaseException as error:
                 value, step = error, steps.throw
     except StopIteration as stop:
         return stop.value
+    except BaseException as error:
+        return _tidied_up(steps, error, backend)
     finally:
         del value
 

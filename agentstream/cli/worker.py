@@ -28,7 +28,9 @@ def worker(
     match: Annotated[
         str, typer.Option("--match", metavar="PATTERN", help="Which sessions: * is one segment, ** any number.")
     ] = "**",
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, metavar="N", help="Runs at once, a process.")] = 10,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, metavar="N", help="Runs at once, a process.")
+    ] = 10,
     processes: Annotated[int, typer.Option("--processes", min=1, metavar="N")] = 1,
     once: Annotated[bool, typer.Option("--once", help="Ends when nothing is left to do now.")] = False,
     on_message: Annotated[
@@ -112,7 +114,7 @@ def _stop_with_signals(stop: Callable[[], object]) -> None:
 
 
 def _stop_with_stdin(stop: Callable[[], object]) -> None:
-    """The supervisor holds the other end: it closes it to stop this process, and it is closed when the supervisor dies."""
+    """The supervisor holds the other end: it closes it to stop this process, and so does its death."""
     while os.read(0, 4096):  # not through sys.stdin: a thread that reads there is in the way of the interpreter's end
         pass
     stop()

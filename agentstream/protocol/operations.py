@@ -86,12 +86,16 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A page: `offset` is where reading goes on after its last message. Only `closed` means the end."""
+    """A page: `offset` is where reading goes on after its last message. Only `closed` means the end.
+
+    `life` tells the stream from others at the same path before or after it, where its keeper knows.
+    """
 
     messages: tuple[bytes, ...]
     offset: str
     up_to_date: bool
     closed: bool = False
+    life: str | None = None
 
 
 class Head(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ A reader gets the text inside a tag and returns None where it is malformed.
 from __future__ import annotations
 
 import binascii
+import inspect
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -112,6 +113,8 @@ def _short(key: object) -> str:
 def refusal(value: object) -> str:
     if isinstance(value, type):
         return f"is the class {value.__module__}.{value.__qualname__}, which has no JSON form"
+    if inspect.iscoroutine(value):
+        return "is a coroutine that nobody awaited"
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
     return f"is of type {name}, which has no JSON form"

@@ -161,8 +161,13 @@ def under_claim(
 
 
 def fenced(session: str, claim: Claim, cause: BaseException | None = None) -> Fenced:
-    why = f" ({cause})" if cause is not None else ""
+    if isinstance(cause, (StreamNotFound, StreamGone)):
+        return Fenced(f"session {session!r} was deleted while this worker was at it; nothing more is recorded")
+    if isinstance(cause, StreamClosed):
+        what, why = "was sealed", ""
+    else:
+        what, why = "was taken over by another worker", f" ({cause})" if cause is not None else ""
     return Fenced(
-        f"session {session!r} was taken over by another worker after claim {claim.number}{why}; "
+        f"session {session!r} {what} after claim {claim.number}{why}; "
         "what this worker did since does not count. Read the session to see how it went on"
     )

@@ -165,7 +165,7 @@ def make_child(core: Core, named: str | None, parent: Parent, ordinal: int, *, s
         if present is not None and (present.incarnation, present.key) == (parent.incarnation, parent.key):
             return session
         if named is not None:
-            raise SessionExists(f"session {named!r} is already there, and is no child of this step; spawn under another id")
+            raise SessionExists(f"session {named!r} is there, and is no child of this step; spawn under another id")
     raise AssertionError("there are not so many sessions")
 
 

@@ -53,6 +53,8 @@ def fork(
     session or an outcome that cannot be replaced.
     """
     checked_id(new_id)
+    if replace is not None and not isinstance(replace, Mapping):
+        raise TypeError(f"replace= maps steps (a key, an Event) to other outcomes, not {replace!r}")
     if (yield from locate(new_id)) is not None:
         raise exists(new_id)
     log: Log | None = None

@@ -39,6 +39,8 @@ class Log(msgspec.Struct):
     """How many of the first events were read from the source's stream, because this one does not hold them."""
     depth: int = 0
     """How many streams are stitched in front of this one."""
+    life: str | None = None
+    """What the keeper of the stream told it by, as long as every page said the same."""
 
     @property
     def events(self) -> list[Event]:
@@ -63,9 +65,7 @@ class Log(msgspec.Struct):
         return self.lineage.count if self.lineage is not None else 0
 
     def copy(self) -> Log:
-        return Log(
-            self.session, self.path, self.origin, self.count.copy(), self.offset, self.closed, self.stitched, self.depth
-        )
+        return msgspec.structs.replace(self, count=self.count.copy())
 
     def add(self, batch: Batch) -> None:
         """Takes the page that was read at `offset`."""
@@ -75,6 +75,8 @@ class Log(msgspec.Struct):
             count.add(read_event(message, size + place, page, place))
         if len(count.births) > births:
             self.origin.incarnation = count.births[-1][1].incarnation
+        if self.offset == START or self.life != batch.life:
+            self.life = batch.life if self.offset == START else None
         self.offset, self.closed = batch.offset, batch.closed
 
 

@@ -138,7 +138,10 @@ class Message(Model):
 
 
 class Delta(Worked):
-    """A piece of what is coming; the canonical event closes it. Key: `<step>/d<number>`."""
+    """A piece of what is coming; the canonical event closes it. Key: `<step>/d<number>`.
+
+    What an agent says outside its steps has the key `<run>/<lane>/<ordinal of the next step>~<claim>/d<number>`.
+    """
 
     target: str
     kind: Literal["text", "reasoning", "args"]

@@ -33,7 +33,7 @@ Identity = tuple[str, str, int]
 
 
 class Piece(msgspec.Struct):
-    """Text for one target from one source. `source` is the step's attempt (its key), or the place in the agent's lane."""
+    """Text for one target from one source: the step's attempt (its key), or the place in the agent's lane."""
 
     target: str
     kind: str
@@ -85,7 +85,7 @@ class Output:
     @property
     def text(self) -> str:
         """All text that stands, in the order in which it began."""
-        return "".join(self.texts.values())
+        return "".join(piece.text for piece in self.pieces if piece.kind == "text" and not piece.void)
 
     def of_kind(self, kind: str) -> dict[str, str]:
         """As `texts`, of another kind: "reasoning", "args"."""
@@ -145,6 +145,8 @@ class _Told:
         """The pieces of each source that stand."""
         self._attempts: dict[Identity, str] = {}
         """Of each step and child run that was begun, the last attempt."""
+        self._settled: dict[Identity, str] = {}
+        """Of those that are in the record for good (an attempt has its outcome, or it is a child run), the last."""
         self._unfinished: dict[str, Identity] = {}
         self._open: dict[str, Identity] = {}
         """The sources in agents' lanes, and the step that would come next there."""
@@ -182,7 +184,7 @@ class _Told:
         return [Change(target, kind, said)]
 
     def _place(self, source: str) -> None:
-        place, tilde, _ = source.partition("~")
+        place, tilde, _ = source.rpartition("~")
         next_step = StepKey.parse(place) if tilde else None
         if next_step is not None and next_step.identity not in self._attempts:
             self._open[source] = next_step.identity
@@ -198,6 +200,8 @@ class _Told:
         self._attempts[key.identity] = event.key
         if event.type == "step":
             self._unfinished[event.key] = key.identity
+        else:
+            self._settled[key.identity] = event.key
         return self._void(before) if before is not None else []
 
     def _ended(self, event: Event) -> list[Change]:
@@ -206,6 +210,7 @@ class _Told:
             return []
         changes = self._attempt(key, event)
         self._unfinished.pop(event.key, None)
+        self._settled[key.identity] = event.key
         return changes + self._void(event.key) if field(event, "error") is not None else changes
 
     def _claimed(self, event: Event) -> list[Change]:
@@ -213,9 +218,9 @@ class _Told:
         run = text(event, "run")
         changes: list[Change] = []
         for source, identity in list(self._open.items()):
-            if identity in self._attempts:
+            if identity in self._settled:
                 del self._open[source]
-            elif identity[0] == run or identity[0].startswith(f"{run}/"):
+            elif identity not in self._attempts and (identity[0] == run or identity[0].startswith(f"{run}/")):
                 del self._open[source]
                 changes += self._void(source)
         return changes
@@ -227,7 +232,10 @@ class _Told:
             return []
         changes: list[Change] = []
         for key, identity in self._unfinished.items():
-            self._attempts.pop(identity, None)
+            if identity in self._settled:
+                self._attempts[identity] = self._settled[identity]
+            else:
+                self._attempts.pop(identity, None)
             changes += self._void(key)
         self._unfinished.clear()
         return changes

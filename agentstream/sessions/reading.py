@@ -75,7 +75,8 @@ def follow(follower: Follower, wait: float = PATIENCE) -> Steps[list[Event] | No
     if follower.seen == log.size and not log.closed:
         try:
             fresh = yield from extend(log, wait=wait)
-            deleted = bool(fresh or log.closed) and not (yield from follower.core.still(log))
+            same = log.life is not None or not (fresh or log.closed)
+            deleted = not same and not (yield from follower.core.still(log))
         except (StreamNotFound, StreamGone, InvalidRequest):
             deleted = True
         if deleted:

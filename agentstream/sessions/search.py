@@ -51,8 +51,21 @@ class Query:
     def __post_init__(self) -> None:
         if self.sort not in get_args(Sort):
             raise ValueError(f"sessions cannot be sorted by {self.sort!r}; sort is one of {', '.join(get_args(Sort))}")
-        if self.limit is not None and self.limit < 0:
-            raise ValueError(f"a limit is a number of sessions, not {self.limit}")
+        if self.limit is not None:
+            if isinstance(self.limit, bool) or not isinstance(self.limit, int):
+                raise TypeError(f"a limit is a number of sessions, not {self.limit!r}")
+            if self.limit < 0:
+                raise ValueError(f"a limit is a number of sessions, not {self.limit}")
+        self._check("text", str, "prefix", "agent", "title", "text", "parent")
+        self._check("a datetime, or a timedelta back from now", (datetime, timedelta), "since", "until")
+        self._check("a name, name=value, or a mapping of names to values", (str, Mapping), "tag")
+        self._check("a status or several", (str, Collection), "status")
+
+    def _check(self, what: str, kinds: type | tuple[type, ...], *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kinds):
+                raise TypeError(f"{name}= is {what}, not {value!r}")
 
 
 def sessions(core: Core, query: Query) -> Steps[list[Summary]]:

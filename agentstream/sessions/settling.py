@@ -54,11 +54,19 @@ def resolution(step: Any, result: Any, error: Any) -> dict[str, Any]:
     """The outcome that `resolve(step, result)` or `resolve(step, error=…)` gives."""
     if error is None:
         return outcome_value(result, str(step))
-    return outcome_value(error if isinstance(error, Exception) else RuntimeError(str(error)), str(step))
+    if result is not None:
+        raise ValueError("a step is resolved with a result or with error=…, not with both")
+    if isinstance(error, str):
+        error = RuntimeError(error)
+    if not isinstance(error, Exception):
+        raise TypeError(f"error= is an exception, or a text that says what went wrong, not {error!r}")
+    return outcome_value(error, str(step))
 
 
 def rewind(core: Core, session: str, at: At, *, take_over: bool) -> Steps[None]:
     """Takes the events from `at` on out of every fold; they stay readable, marked rewound."""
+    if at is None:
+        raise TypeError("rewind needs at=: a number of events, an Event or a Position")
     log = yield from core.require(session)
     index = index_in(log, at)
 

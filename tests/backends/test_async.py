@@ -6,10 +6,11 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentstream.backends.embedded import EmbeddedBackend
+from agentstream.backends.embedded import EmbeddedBackend, reading
 from agentstream.protocol.errors import StreamNotFound
 from agentstream.protocol.operations import NOW, START, Append, Create, Delete, Producer, Read
 
@@ -54,6 +55,60 @@ def test_a_thousand_followers_use_no_thread_each(backend: EmbeddedBackend) -> No
 
     asyncio.run(scenario())
     assert not backend._hub._entries
+
+
+def test_followers_share_what_one_has_read(backend: EmbeddedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = 0
+
+    def counted(*args: Any) -> reading.Page:
+        nonlocal reads
+        reads += 1
+        return read(*args)
+
+    read = reading.read
+    monkeypatch.setattr(reading, "read", counted)
+
+    async def scenario() -> None:
+        await backend.aexecute(Create("s"))
+        followers = [asyncio.create_task(follow(backend, "s")) for _ in range(100)]
+        await until_waiting(backend, 100)
+        for n in range(10):
+            await backend.aexecute(Append("s", (b"%d" % n,), close=n == 9))
+            await until_waiting(backend, 100 if n < 9 else 0)
+        assert await asyncio.gather(*followers) == [[b"%d" % n for n in range(10)]] * 100
+
+    asyncio.run(scenario())
+    assert reads < 100  # of 2,000 without sharing
+
+
+def test_a_page_that_is_shared_is_never_older_than_what_this_process_wrote(backend: EmbeddedBackend) -> None:
+    async def scenario() -> None:
+        await backend.aexecute(Create("s"))
+        waiting = asyncio.create_task(backend.aexecute(Read("s", wait=60)))  # keeps the hub awake
+        await until_waiting(backend, 1)
+        tail = (await backend.aexecute(Read("s", wait=0))).offset
+        assert (await backend.aexecute(Read("s", tail, wait=0))).messages == ()
+        await backend.aexecute(Append("s", (b"1",)))
+        assert (await backend.aexecute(Read("s", tail, wait=0))).messages == (b"1",)
+        await waiting
+        await backend.aexecute(Delete("s"))
+        with pytest.raises(StreamNotFound):
+            await backend.aexecute(Read("s", tail, wait=0))
+
+    asyncio.run(scenario())
+
+
+def test_each_life_of_a_stream_is_told_from_the_others(backend: EmbeddedBackend) -> None:
+    lives: set[str | None] = set()
+    for _ in range(3):
+        backend.execute(Create("s"))
+        empty = backend.execute(Read("s")).life
+        backend.execute(Append("s", (b"1",)))
+        assert backend.execute(Read("s")).life == empty
+        lives.add(empty)
+        backend.execute(Delete("s"))
+    assert len(lives) == 3
+    assert None not in lives
 
 
 def test_only_followers_of_what_changed_are_woken(backend: EmbeddedBackend) -> None:

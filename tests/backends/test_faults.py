@@ -164,6 +164,19 @@ class TestWrongPlaces:
         assert store.execute(Create("s")).new
         store.close()
 
+    def test_readers_of_a_store_that_vanished_read_what_is_written_after(self, folder: Path) -> None:
+        with Client(folder) as client:
+            session = client.session("s")
+            session.append("custom", "before")
+            assert len(list(session.events())) == 2
+            shutil.rmtree(folder)
+            with pytest.raises(StoreError, match="removed"):
+                session.append("custom", "lost")
+            session.append("custom", "after")
+            assert [event.value for event in session.events()][1:] == ["after"]
+            with Client(folder) as other:
+                assert [event.value for event in other.session("s").events()][1:] == ["after"]
+
 
 class TestDamage:
     def test_a_file_that_is_no_database(self, folder: Path) -> None:

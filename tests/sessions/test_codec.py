@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, RootModel, field_serializer
 
@@ -178,6 +178,18 @@ def test_canonical_text_is_sorted_dense_and_utf8() -> None:
     assert codec.canonical(data(value)) == (
         '{"a":{"Z":true,"é":null},"b":[1,0.1,1e-07],"m":{"$map":[[1,"a"],[2,"b"]]}}'.encode()
     )
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.floats(-1e-3, 1e-3) | st.integers(-(2**53), 2**53)
+told = st.text(max_size=12) | st.sampled_from(["1e-7", "re-use", "8e-4f", "0.0000", "\x7f\x00", "\u2028"])
+
+
+@given(st.recursive(numbers | told, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12))
+def test_canonical_text_is_what_the_standard_library_writes(value: Any) -> None:
+    form = data(value)
+    assume('"$map"' not in str(codec.dumps(form)))
+    told = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert codec.canonical(form) == told.encode("utf-8", "surrogatepass")
 
 
 def test_a_fingerprint_tells_apart_what_differs() -> None:
@@ -456,7 +468,24 @@ def test_what_has_no_form_is_named_with_its_path(value: Any, says: str) -> None:
     with pytest.raises(NotSerializable) as caught:
         codec.encode(value, where="arguments")
     assert says in str(caught.value).replace(f"{__name__}.", "test_codec.")
-    assert "give the step key=" in str(caught.value)
+    assert "Use a plain value" in str(caught.value)
+
+
+def test_only_a_steps_input_has_key_as_a_way_out() -> None:
+    with pytest.raises(NotSerializable, match="or give the step key="):
+        codec.encode(object(), where="input of lookup")
+    with pytest.raises(NotSerializable) as caught:
+        codec.encode(object(), where="result of lookup")
+    assert "key=" not in str(caught.value)
+
+
+def test_a_coroutine_is_called_by_its_name() -> None:
+    async def work() -> None: ...
+
+    coroutine = work()
+    with pytest.raises(NotSerializable, match="is a coroutine that nobody awaited"):
+        codec.encode(coroutine)
+    coroutine.close()
 
 
 def test_an_object_that_cannot_be_read_is_no_traceback_from_inside() -> None:
@@ -464,7 +493,7 @@ def test_an_object_that_cannot_be_read_is_no_traceback_from_inside() -> None:
         raise OSError("the disk is gone")
         yield 1.0
 
-    with pytest.raises(NotSerializable, match="result cannot be read: .*the disk is gone"):
+    with pytest.raises(NotSerializable, match=r"result cannot be read: .*the disk is gone"):
         codec.encode(Reading.model_construct(values=torn()), where="result")
 
 

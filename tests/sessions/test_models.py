@@ -146,9 +146,11 @@ DIFFERENT = ("title", "default", "additionalProperties", "description")
 
 
 def simplified(schema: Any) -> Any:
-    """Without what differs between versions of pydantic and says nothing: titles, the place of a default."""
+    """Without what differs between versions of pydantic and says nothing: titles, a const said again as an enum."""
     if isinstance(schema, dict):
         kept = {name: part for name, part in schema.items() if name not in DIFFERENT or isinstance(part, dict)}
+        if kept.get("enum") == [kept.get("const")]:
+            del kept["enum"]
         return {name: simplified(part) for name, part in kept.items()}
     return [simplified(part) for part in schema] if isinstance(schema, list) else schema
 

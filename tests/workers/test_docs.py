@@ -33,4 +33,5 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         review.answer(question, True)
         assert names["Worker"](client, names["report"]).run(once=True) == 1
         assert session.state().run.result == "printed"  # type: ignore[union-attr]
-        assert [node.id for node in session.tree().walk()] == ["reports/2", "reports/2/0", "reports/2/1", "review/monday"]
+        family = [node.id for node in session.tree().walk()]
+        assert family == ["reports/2", "reports/2/0", "reports/2/1", "review/monday"]

@@ -31,6 +31,19 @@ _FORK_PATIENCE = 10.0
 _IDLE_READERS = 8
 
 
+class _Forgettable(sqlite3.Connection):
+    """Who forgets a client is owed no warning: what was acknowledged is durable. Python 3.13 would give one."""
+
+    __slots__ = ("file",)
+
+    file: tuple[int, int] | None
+    """Which file it is of."""
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):  # it may never have been opened
+            self.close()
+
+
 class Connections:
     """Opens, hands out and closes. `lock` guards the writing connection and everything kept about it."""
 
@@ -39,10 +52,10 @@ class Connections:
         self.name = MEMORY if folder is None else str(folder)
         self.lock = threading.Lock()
         self.closed = False
-        self._writer: sqlite3.Connection | None = None
+        self._writer: _Forgettable | None = None
         self._inode: tuple[int, int] | None = None
-        self._readers: list[sqlite3.Connection] = []
-        self._watcher: sqlite3.Connection | None = None
+        self._readers: list[_Forgettable] = []
+        self._watcher: _Forgettable | None = None
         self._reading = 0
         self._gate = threading.Condition()
         self._forking = False
@@ -58,6 +71,9 @@ class Connections:
             # Writes to a file that has lost its name would be acknowledged and lost.
             self._writer.close()
             self._writer = None
+            self._inode = None
+            while self._readers:
+                self._readers.pop().close()
             raise StoreError(f"{self.name}: the store was removed or replaced while in use; what was in it is gone")
         if self._writer is None:
             with translated(self.name):
@@ -101,6 +117,9 @@ class Connections:
         self._enter()
         try:
             with translated(self.name):
+                if self._watcher is not None and self._is_of_another_file(self._watcher):
+                    self._watcher.close()
+                    self._watcher = None
                 if self._watcher is None:
                     self._watcher = self._open()
                 yield self._watcher
@@ -133,12 +152,14 @@ class Connections:
             if self._forking:
                 self._gate.notify_all()
 
-    def _borrow(self) -> sqlite3.Connection:
+    def _borrow(self) -> _Forgettable:
         self._enter()
-        try:
-            return self._readers.pop()
-        except IndexError:
-            pass
+        while self._readers:
+            with suppress(IndexError):  # another thread was faster
+                connection = self._readers.pop()
+                if not self._is_of_another_file(connection):
+                    return connection
+                connection.close()
         try:
             with translated(self.name):
                 return self._open()
@@ -146,7 +167,7 @@ class Connections:
             self._leave()
             raise
 
-    def _give_back(self, connection: sqlite3.Connection, sound: bool) -> None:
+    def _give_back(self, connection: _Forgettable, sound: bool) -> None:
         if sound and len(self._readers) < _IDLE_READERS:
             self._readers.append(connection)
         else:
@@ -165,6 +186,10 @@ class Connections:
         if self.closed:
             raise StoreError(f"{self.name}: the backend was closed; open a new one")
 
+    def _is_of_another_file(self, connection: _Forgettable) -> bool:
+        """Whether it reads a file that had lost its name before what is written now was begun."""
+        return self._inode is not None and connection.file not in (None, self._inode)
+
     def _file_id(self) -> tuple[int, int] | None:
         if self.folder is None:
             return None
@@ -174,16 +199,17 @@ class Connections:
             return None
         return found.st_dev, found.st_ino
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> _Forgettable:
         if self.folder is None:
-            connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            connection = _connect(":memory:")
             for statement in (*STATEMENTS, *MARKS):
                 connection.execute(statement)
             return connection
         _make_folder(self.folder)
         path = self.folder / FILE
         _make_file(path)
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = _connect(path)
+        connection.file = self._file_id()
         try:
             _prepare(connection, self.name)
         except BaseException:
@@ -244,6 +270,12 @@ if hasattr(os, "register_at_fork"):
         before=lambda: _each("before_fork"),
         after_in_parent=lambda: _each("after_fork_in_parent"),
         after_in_child=lambda: _each("after_fork_in_child"),
+    )
+
+
+def _connect(where: Path | str) -> _Forgettable:
+    return sqlite3.connect(
+        where, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=_Forgettable
     )
 
 

@@ -48,7 +48,8 @@ class Page(msgspec.Struct):
 
     def batch(self) -> Batch:
         current = self.position >= self.stream.tail
-        return Batch(tuple(self.messages), offset_of(self.position), current, current and bool(self.stream.closed))
+        closed, life = current and bool(self.stream.closed), str(self.stream.life)
+        return Batch(tuple(self.messages), offset_of(self.position), current, closed, life)
 
 
 def head(connection: sqlite3.Connection, path: str, now: float) -> Stream:
@@ -93,7 +94,7 @@ def listed(connection: sqlite3.Connection, operation: List, now: float) -> tuple
         if len(found) >= operation.limit or not stream.path.startswith(operation.prefix):
             break
         if not stream.expired(now):
-            created, updated = row[16:]
+            created, updated = row[17:]
             found.append(Listed(stream.path, created, updated / 1000, stream.offset, stream.tail, bool(stream.closed)))
     cursor.close()
     return tuple(found)

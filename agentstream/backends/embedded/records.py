@@ -22,7 +22,8 @@ LAST_FRAME = "(SELECT id FROM frames WHERE stream = s.id ORDER BY start DESC, id
 STREAMS = f"""
 SELECT s.id, s.path, s.content_type, s.parent, s.fork_at, s.fork_source, s.forks, s.closed, s.deleted, s.ttl,
        s.expires_at, s.touched, s.seq, coalesce(f.start + f.count, s.fork_at), s.crc,
-       f.start = (SELECT start FROM frames WHERE stream = s.id ORDER BY start DESC LIMIT 1), s.created, f.at
+       f.start = (SELECT start FROM frames WHERE stream = s.id ORDER BY start DESC LIMIT 1),
+       (SELECT id FROM frames WHERE stream = s.id ORDER BY start, id LIMIT 1), s.created, f.at
 FROM streams s LEFT JOIN frames f ON f.id = {LAST_FRAME}
 """
 """Rows for `stream_of`; a WHERE follows. Every stream has a frame, if only the mark of its creation."""
@@ -47,6 +48,8 @@ class Stream(msgspec.Struct):
     tail: int
     producers: dict[str, tuple[int, int] | None] = msgspec.field(default_factory=dict)
     json: bool = False
+    life: int | None = None
+    """The id of its first frame, where it was looked up: ids of streams are used again, those of frames are not."""
 
     def __post_init__(self) -> None:
         self.json = is_json(self.content_type)
@@ -95,7 +98,7 @@ def stream_of(row: tuple[Any, ...]) -> Stream:
     """A row of `STREAMS`; `Damaged` if it is not what was written."""
     if _checksum(*row[:13]) != row[14] or not row[15]:
         raise Damaged(f"the entry of stream {row[1]!r} is not what was written")
-    return Stream(*row[:14])
+    return Stream(*row[:14], life=row[16])
 
 
 def _checksum(*told: Any) -> int:

@@ -1,0 +1,46 @@
+"""A worker that is killed while a step that failed waits for its next attempt: the attempts go on."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import attempts_world
+import pytest
+
+from agentstream import AsyncClient, Client
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_the_attempts_go_on(way: str, tmp_path: Path) -> None:
+    store, log = str(tmp_path / "store"), tmp_path / "log"
+    client = Client(store)
+    session = client.session("s")
+    session.append("custom", "so that it can be followed")
+    done = set()
+    for attempt in (1, 2):
+        command = [sys.executable, attempts_world.__file__, way, store, str(log)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+            for event in session.follow():
+                if event.type == "outcome" and event.key.endswith(f"/0#{attempt}"):
+                    done.add(event.key)
+                lanes = {event.key.rpartition("/")[0] for event in session.events() if event.type == "outcome"}
+                if len(done) == attempt and (way == "sync" or len(lanes) == 3):
+                    break
+            worker.send_signal(signal.SIGKILL)
+            assert worker.wait(30) == -signal.SIGKILL
+    function = attempts_world.agent_of(way, log)
+    if way == "async":
+        result = asyncio.run(AsyncClient(store).session("s").run(function))
+    else:
+        result = session.run(function)
+    assert result == "attempt 3 came off"
+    attempts, keys = zip(*(line.split() for line in log.read_text().splitlines()), strict=True)
+    assert attempts == ("1", "2", "3")
+    assert len(set(keys)) == 1
+    found = next(step for step in session.state().steps if step.name == "work")
+    assert ["error" in each.outcome.value for each in found.attempts if each.outcome is not None] == [True, True, False]
+    client.close()
