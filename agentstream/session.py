@@ -74,7 +74,8 @@ class _Handle:
             "durability": durability,
         }
         changes = {name: value for name, value in changes.items() if value is not None}
-        return replace(self, _options=structs.replace(self._options, **changes))
+        options = Options(**{**structs.asdict(self._options), **changes})  # checked, unlike by `structs.replace`
+        return replace(self, _options=options)
 
     def _known(self) -> State | None:
         """Inside a run of this session: the history that the run was begun on (a replay has no store to ask)."""

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any
 
-from agentstream import agent, in_run, recorded, step
+from agentstream import agent, in_run, step
 
 Program = list[tuple[Any, ...]]
 
@@ -159,8 +159,7 @@ class Life:
         _tried.set(tried)
         try:
             result = await self._works[effect, retries][1](label, fails)
-        except Exception as error:
-            assert isinstance(error, Broken)
+        except Broken:
             result = f"{label} broke"
         self._reached(label, tried)
         return result
@@ -231,7 +230,7 @@ def outcomes_in(messages: list[bytes], *, inherited: bool = False) -> list[str]:
 
 
 def _above(lane: str) -> Iterator[str]:
-    """The lanes that one was opened from, `<run>/<lane>` each: of `r/0.1/2#1/0.3` that is `r/0.1/2#1/0`, `r/0.1`, `r/0`."""
+    """The lanes that one was opened from, `<run>/<lane>` each: of `r/0.1/2#1/0.3` `r/0.1/2#1/0`, `r/0.1` and `r/0`."""
     run, _, number = lane.rpartition("/")
     while "." in number:
         number = number.rpartition(".")[0]

@@ -209,9 +209,15 @@ class StepCall:
     # --- how it ends -------------------------------------------------------------------------------------------------
 
     def finishing(self, result: Any, *, usage: dict[str, Any] | None = None, in_loop: bool = False) -> Steps[Any]:
-        value = self._finished(result, usage)
-        yield from self._end(value, in_loop=in_loop)
-        return codec.decode(value["result"])
+        encoded = self._encoded(result)
+        yield from self.finishing_with(encoded, usage=usage, in_loop=in_loop)
+        return codec.decode(encoded.data)
+
+    def finishing_with(
+        self, result: codec.Encoded, *, usage: dict[str, Any] | None = None, in_loop: bool = False
+    ) -> Steps[None]:
+        """As `finishing`, for a result that is encoded already."""
+        yield from self._end(_finished(result, usage), in_loop=in_loop)
 
     def failing(
         self,
@@ -230,7 +236,7 @@ class StepCall:
         recorded = RecordedError.of(error) if error is not None else RecordedError("Error", "the call failed")
         value: dict[str, Any] = {"error": recorded.stored()}
         if result is not None:
-            value["result"] = codec.encode(result, where=f"result of {self.name}").data
+            value["result"] = self._encoded(result).data
         if usage:
             value["usage"] = codec.encode(usage).data
         if happened:
@@ -240,14 +246,8 @@ class StepCall:
         self.failed = True
         yield from self._end(value, in_loop=in_loop)
 
-    def _finished(self, result: Any, usage: dict[str, Any] | None) -> dict[str, Any]:
-        encoded = codec.encode(result, where=f"result of {self.name}")
-        value: dict[str, Any] = {"result": encoded.data}
-        if encoded.typed:
-            value["typed"] = True
-        if usage:
-            value["usage"] = codec.encode(usage).data
-        return value
+    def _encoded(self, result: Any) -> codec.Encoded:
+        return codec.encode(result, where=f"result of {self.name}")
 
     def _end(self, value: dict[str, Any], *, in_loop: bool) -> Steps[None]:
         worker = self.worker
@@ -287,7 +287,7 @@ class StepCall:
         """The run's function has ended, and nobody has finished this call: what `if_left` gives is its outcome."""
         if self.if_left is not None and not self._done:
             result, usage = self.if_left()
-            value = self._finished(result, usage)
+            value = _finished(self._encoded(result), usage)
             self._close()
             self.worker.put("outcome", self.key, value, packed="result")
 
@@ -357,6 +357,16 @@ class StepCall:
         """Leaves the step without an outcome, as a crash would."""
         if not self._done:
             self._close()
+
+
+def _finished(result: codec.Encoded, usage: dict[str, Any] | None) -> dict[str, Any]:
+    """The stored value of an outcome."""
+    value: dict[str, Any] = {"result": result.data}
+    if result.typed:
+        value["typed"] = True
+    if usage:
+        value["usage"] = codec.encode(usage).data
+    return value
 
 
 def identity_hash(worker: Worker, key: StepKey) -> str:

@@ -23,6 +23,7 @@ from agentstream.sessions import codec
 from agentstream.sessions.events import StepKey, user_value
 
 if TYPE_CHECKING:
+    from agentstream.agents.context import Lane
     from agentstream.backends.base import Backend
     from agentstream.backends.driving import Steps
 
@@ -32,7 +33,12 @@ def recording() -> bool:
 
     Raises AgentStreamError where a run is open in this process but this thread lost its context.
     """
-    return not is_muted() and current_lane() is not None
+    return lane_recorded() is not None
+
+
+def lane_recorded() -> Lane | None:
+    """The lane in which a call made here and now becomes a step, None where it does not; raises as `recording`."""
+    return None if is_muted() else current_lane()
 
 
 def muted() -> contextlib.AbstractContextManager[None]:
@@ -181,6 +187,10 @@ def backend_here(otherwise: Backend | None = None) -> Backend:
         if otherwise is None:
             raise AgentStreamError("there is no run here; ask recording() first")
         return otherwise
+    return backend_of(lane, otherwise)
+
+
+def backend_of(lane: Lane, otherwise: Backend | None = None) -> Backend:
     writer = lane.worker.writer
     return _NoBackend(lane.worker) if writer is None else otherwise or writer.backend
 

@@ -27,6 +27,12 @@ def is_async_function(function: Callable[..., Any]) -> bool:
     return any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
 
 
+def names_by_place(signature: inspect.Signature) -> tuple[str, ...] | None:
+    """The names of a function's parameters; None if one of them cannot be given both by place and by name."""
+    plain = all(each.kind is each.POSITIONAL_OR_KEYWORD for each in signature.parameters.values())
+    return tuple(signature.parameters) if plain else None
+
+
 def arguments_of(
     signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:

@@ -23,8 +23,8 @@ import msgspec
 from agentstream.agents.asking import approving
 from agentstream.agents.calls import Effect, StepCall, unknown
 from agentstream.agents.context import current_call, current_lane, inside, is_muted, said_outside
-from agentstream.agents.opening import backend_here, opening, recording
-from agentstream.agents.signatures import arguments_of, is_async_function, signature_of
+from agentstream.agents.opening import backend_of, lane_recorded, opening
+from agentstream.agents.signatures import arguments_of, is_async_function, names_by_place, signature_of
 from agentstream.agents.stops import Stop
 from agentstream.backends.driving import Call, Sleep, adrive, drive
 from agentstream.errors import AgentStreamError, NotSerializable
@@ -32,6 +32,7 @@ from agentstream.sessions import codec
 from agentstream.sessions.ids import fresh_id
 
 if TYPE_CHECKING:
+    from agentstream.agents.context import Lane
     from agentstream.backends.driving import Steps
 
 P = ParamSpec("P")
@@ -57,6 +58,13 @@ class StepSpec:
     approve: bool
     is_async: bool
     signature: inspect.Signature = field(repr=False)
+    names: tuple[str, ...] | None = field(repr=False)
+    """Its parameters, if each can be given by place: such a call need not be bound to know what is what."""
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if self.names is not None and not kwargs and len(args) == len(self.names):
+            return dict(zip(self.names, args, strict=True))
+        return arguments_of(self.signature, self.name, args, kwargs)
 
 
 class _Raise:
@@ -118,6 +126,7 @@ def step(
         raise TypeError(f"@step is for functions, not {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{plain_name(function)} is a generator; a step returns one value: collect what it yields")
+    signature = signature_of(function)
     spec = StepSpec(
         function,
         name or plain_name(function),
@@ -128,7 +137,8 @@ def step(
         timeout,
         approve,
         is_async_function(function),
-        signature_of(function),
+        signature,
+        names_by_place(signature),
     )
     return _async_step(spec) if spec.is_async else _sync_step(spec)
 
@@ -163,9 +173,10 @@ def plain_name(function: Callable[..., Any]) -> str:
 def _sync_step(spec: StepSpec) -> Callable[..., Any]:
     @functools.wraps(spec.function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if _is_plain(spec):
+        lane = _lane_of(spec)
+        if lane is None:
             return spec.function(*args, **kwargs)
-        return _returned(drive(_perform(spec, args, kwargs, in_loop=False), backend_here()))
+        return _returned(drive(_perform(spec, args, kwargs, in_loop=False), backend_of(lane)))
 
     wrapper.__agentstream_step__ = spec  # type: ignore[attr-defined]
     return wrapper
@@ -174,13 +185,14 @@ def _sync_step(spec: StepSpec) -> Callable[..., Any]:
 def _async_step(spec: StepSpec) -> Callable[..., Any]:
     @functools.wraps(spec.function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if _is_plain(spec):
+        lane = _lane_of(spec)
+        if lane is None:
             return await spec.function(*args, **kwargs)
-        return _returned(await adrive(_perform(spec, args, kwargs, in_loop=True), backend_here()))
+        return _returned(await adrive(_perform(spec, args, kwargs, in_loop=True), backend_of(lane)))
 
     @functools.wraps(spec.function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        lane = None if is_muted() else current_lane()
+        lane = lane_recorded()
         if lane is not None and lane.worker.sync:
             raise TypeError(
                 f"{spec.name} is an async step, and the agent that calls it is a plain function; "
@@ -211,9 +223,11 @@ def _returned(value: Any) -> Any:
     return value
 
 
-def _is_plain(spec: StepSpec) -> bool:
-    if recording():
-        return False
+def _lane_of(spec: StepSpec) -> Lane | None:
+    """The lane of a call of the step; None where the function is to be called as it is."""
+    lane = lane_recorded()
+    if lane is not None:
+        return lane
     if is_muted() and spec.effect == "once" and current_lane() is not None:
         raise AgentStreamError(
             f'step {spec.name!r} has effect="once" and is called inside another step, where it would not be recorded; '
@@ -224,12 +238,12 @@ def _is_plain(spec: StepSpec) -> bool:
             f"step {spec.name!r} needs a person's approval, which can only be asked for in a run and outside other "
             "steps; `with agentstream.outside_run():` calls it without"
         )
-    return True
+    return None
 
 
 def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool) -> Steps[Any]:
     """One call of a step: served, or made and recorded."""
-    arguments = arguments_of(spec.signature, spec.name, args, kwargs)
+    arguments = spec.arguments(args, kwargs)
     told = spec.key(*args, **kwargs) if spec.key is not None else arguments
     denied = (yield from approving(spec.name, spec.kind, told, in_loop=in_loop)) if spec.approve else None
     effect = spec.effect if denied is None else "repeat"  # nothing is acted out, so nothing can become unknown
@@ -307,7 +321,7 @@ def _attempt(
     except NotSerializable as error:
         yield from call.failing(error, happened=True, in_loop=in_loop)
         return _Raise(error, final=True)
-    yield from call.finishing(result, in_loop=in_loop)
+    yield from call.finishing_with(encoded, in_loop=in_loop)
     return value
 
 

@@ -307,7 +307,7 @@ def _packer(state: State, claim: Claim | None) -> Packer:
 
 
 def _cancel_later(root: Lane) -> None:
-    """The run's first task may wait for what a stopped lane would have done (an event, a queue): it must see the stop."""
+    """The run's first task may wait for what a stopped lane would have done (an event): it must see the stop."""
     task = root.owner() if root.owner is not None else None
     if isinstance(task, asyncio.Task) and not task.get_loop().is_closed():
         loop = task.get_loop()

@@ -158,7 +158,7 @@ class Writer:
         return self._flying
 
     def _take_overdue(self) -> tuple[Append | None, float | None]:
-        """The append that is due, or the seconds until one is; neither while one is in flight, whose answer asks again."""
+        """The append due, or the seconds until one is; neither while one is in flight: its answer asks again."""
         if self._due is None or self._timed or self._flying is not None or not self._buffer:
             return None, None
         left = self._due - time.monotonic()

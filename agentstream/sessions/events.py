@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -268,5 +269,11 @@ def user_value(kind: str, value: Any) -> dict[str, Any]:
 
 def timestamp(seconds: float | None = None) -> str:
     """RFC 3339 in UTC, milliseconds."""
-    moment = datetime.fromtimestamp(time.time() if seconds is None else seconds, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, rest = divmod(round((time.time() if seconds is None else seconds) * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{rest // 1000:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    """Many events are written in one second, and the text of it is most of the work."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()[:19]

@@ -132,6 +132,8 @@ class Packer:
 
     def events(self, kind: str, key: str, value: dict[str, Any], packed: str | None = None) -> list[Change]:
         """What to write for an event whose field `packed` may be packed: it, and before it the items it needs."""
+        if packed is not None and len(dumps(value.get(packed))) < SHORTEST:
+            return [(kind, key, value)]  # most are small
         with self.lock:
             changes: list[Change] = []
             if packed is not None and packed in value:

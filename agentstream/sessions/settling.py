@@ -63,7 +63,7 @@ def resolution(step: Any, result: Any, error: Any) -> dict[str, Any]:
     return outcome_value(error, str(step))
 
 
-def rewind(core: Core, session: str, at: At, *, take_over: bool) -> Steps[None]:
+def rewind(core: Core, session: str, at: At | None, *, take_over: bool) -> Steps[None]:
     """Takes the events from `at` on out of every fold; they stay readable, marked rewound."""
     if at is None:
         raise TypeError("rewind needs at=: a number of events, an Event or a Position")

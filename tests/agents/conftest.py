@@ -27,6 +27,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentstream.sessions.writing.RETRIES", ())
     monkeypatch.setattr("agentstream.agents.steps.FIRST_PAUSE", 0.0001)
     monkeypatch.setattr("agentstream.agents.progress.STALLED", 0.5)
+    monkeypatch.setattr("agentstream.agents.lanes.CERTAIN", 0.05)
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -307,6 +307,7 @@ def test_a_loop_that_is_closed_in_mid_run(backend: Any) -> None:
 
     @step
     async def work() -> int:
+        asyncio.get_running_loop().stop()
         await asyncio.Event().wait()
         return 1
 
@@ -316,7 +317,6 @@ def test_a_loop_that_is_closed_in_mid_run(backend: Any) -> None:
     coroutine = AsyncClient(backend).session("s").run(agent)
     loop = asyncio.new_event_loop()
     task = loop.create_task(coroutine)
-    loop.call_later(0.05, loop.stop)
     loop.run_forever()
     for each in asyncio.all_tasks(loop):
         each.cancel()

@@ -76,7 +76,9 @@ def test_an_object_is_no_argument_of_a_child_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "result"), [(Doubling(), 8), (functools.partial(max, 7), 7), (max, 4), (int, 4)], ids=str
+    ("function", "result"),
+    [(Doubling(), 8), (functools.partial(max, 7), 7), (max, 4), (int, 4)],
+    ids=["object", "partial", "max", "int"],
 )
 def test_callables_of_any_kind(function: Callable[..., Any], result: int) -> None:
     arguments = (1, 4) if function is max else (4,)

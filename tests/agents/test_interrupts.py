@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from agents_kit import WatchingBackend
 
 from agentstream import AsyncClient, Client, step
 from agentstream.backends.base import Backend
+from agentstream.backends.driving import Sleep, Steps, drive
 from agentstream.backends.embedded import EmbeddedBackend
 from agentstream.protocol.operations import Append
 
@@ -80,7 +83,10 @@ def test_in_an_append(backend: Any, applied: bool) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may come in a finalizer too
 @pytest.mark.parametrize(("kept", "rounds"), [("folder", 10), ("memory", 60)])
 def test_at_any_moment(kept: str, rounds: int, tmp_path: Path) -> None:
-    """A signal of the system, at times that go through a whole run in small steps."""
+    """A signal of the system, at times that go through a whole run in small steps.
+
+    Where it comes over the very giving back of the lease, that is not given back: whence `take_over`.
+    """
     backend = EmbeddedBackend(tmp_path / "store" if kept == "folder" else None)
     client = Client(backend)
     interrupted = 0
@@ -103,7 +109,7 @@ def test_at_any_moment(kept: str, rounds: int, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         for number in range(rounds):
-            session = client.session(f"s{number}").with_options(run_id="one", max_attempts=1000)
+            session = client.session(f"s{number}").with_options(run_id="one", take_over=True, max_attempts=1000)
             returned: set[int] = set()
             after, ended = 0.0002 + number * 0.00007, False
             while not ended:
@@ -117,6 +123,45 @@ def test_at_any_moment(kept: str, rounds: int, tmp_path: Path) -> None:
         signal.signal(signal.SIGALRM, before)
     assert interrupted
     backend.close()
+
+
+def test_over_the_driver_itself(backend: Any) -> None:
+    """At each of its lines: what the steps hold is given back, which takes an operation."""
+    lines = interrupts = 0
+
+    def interrupt(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal lines, interrupts
+        if frame.f_code.co_name != "_go_on":
+            return None
+        lines -= event == "line"
+        if event == "line" and lines == 0:
+            interrupts += 1
+            raise KeyboardInterrupt
+        return interrupt
+
+    for number in range(1, 100):
+        lines, events = number, list[str]()
+
+        def steps(events: list[str] = events) -> Steps[None]:
+            events.append("taken")
+            try:
+                yield Sleep(0)
+                yield Sleep(0)
+            finally:
+                yield Sleep(0)
+                events.append("given back")
+
+        sys.settrace(interrupt)
+        try:
+            drive(steps(), backend)
+        except KeyboardInterrupt:
+            assert events in ([], ["taken", "given back"])
+        else:
+            assert interrupts == number - 1 > 10
+            return
+        finally:
+            sys.settrace(None)
+    raise AssertionError("it has no such number of lines")
 
 
 def test_a_run_that_nobody_waits_for_any_more(backend: Any) -> None:

@@ -154,8 +154,9 @@ def lanes_of(changed: str | None, ran: list[str]) -> Any:
 
 
 @pytest.mark.parametrize("changed", ["a 0", "b 0", "c 0", "a 1", "b 2"])
-def test_one_lane_changed(backend: Any, changed: str) -> None:
+def test_one_lane_changed(backend: Any, changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An open run diverges before any tool runs, and names the lane's step."""
+    monkeypatch.setattr("agentstream.agents.progress.STALLED", 0.1)  # waited for again and again
     whole = lanes_of(None, [])
 
     async def fails_at_the_end() -> None:

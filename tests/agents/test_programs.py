@@ -1,4 +1,4 @@
-"""Random programs, recorded, cut anywhere and resumed: nothing finished is made again, nothing taken for a divergence."""
+"""Random programs, recorded, cut anywhere, resumed: nothing finished is made again, nothing taken for a divergence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from programs_world import Broken, Life, Program, outcomes_in, result_of, steps_
 
 from agentstream import AsyncClient, Client, Unavailable
 from agentstream.backends.embedded import EmbeddedBackend
-from agentstream.protocol.operations import JSON, Append, Create
+from agentstream.protocol.operations import JSON, Create
 
 STEP = st.tuples(
     st.just("step"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agentstream import Client
 from agentstream.backends.base import List
 from agentstream.backends.embedded import EmbeddedBackend, faults
 from agentstream.backends.embedded.schema import VERSION
