@@ -41,7 +41,7 @@ if __name__ == "__main__":
     if sys.argv[1:]:
         with Client(sys.argv[1]) as client:
             session = client.session("counting")
-            print("counted to", session.run(counting, 3))
+            print(f"counted to {session.run(counting, 3)}")  # in one piece: two processes write here
             session.seal()  # nothing more will come: followers end here
     else:
         main()

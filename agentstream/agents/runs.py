@@ -250,17 +250,7 @@ def _run(
         worker = Worker(core, session, state, plan.key, claim=claim, writer=writer, sync=sync, in_loop=in_loop)
         writer.stopped = worker.stop
         worker.behind = options.durability == "behind"
-        if plan.run is not None and fruitless_claims(state, plan.key) > options.max_attempts:
-            worker.put_status(plan.key, "exhausted")
-            yield from worker.flush()
-            raise _exhausted(state, plan.run)
-        if plan.run is None:
-            assert plan.arguments is not None
-            worker.put("run", plan.key, run_value(spec, plan.arguments), packed="arguments")
-            worker.put("status", plan.key, {"status": "running"})
-            yield from worker.flush()
-        elif plan.run.status != "running":
-            worker.put_status(plan.key, "running")
+        yield from _begin(worker, spec, plan, options)
         return (yield from _attend(worker, spec, plan))
     except Stop as stop:
         raise stop.error from stop.__cause__
@@ -268,6 +258,21 @@ def _run(
         if writer is not None:
             writer.close()
         yield from release(claim)
+
+
+def _begin(worker: Worker, spec: AgentSpec, plan: _Plan, options: Options) -> Steps[None]:
+    """Writes that the run begins or goes on; RunExhausted if it has gone on too often for nothing."""
+    if plan.run is None:
+        assert plan.arguments is not None
+        worker.put("run", plan.key, run_value(spec, plan.arguments), packed="arguments")
+        worker.put("status", plan.key, {"status": "running"})
+        yield from worker.flush()
+    elif fruitless_claims(worker.state, plan.key) > options.max_attempts:
+        worker.put_status(plan.key, "exhausted")
+        yield from worker.flush()
+        raise _exhausted(worker.state, plan.run)
+    elif plan.run.status != "running":
+        worker.put_status(plan.key, "running")
 
 
 def _finished(core: Core, state: State, spec: AgentSpec, plan: _Plan, in_loop: bool) -> Steps[Any]:

@@ -114,7 +114,8 @@ def step(
 
     The arguments and the result have a JSON form or `NotSerializable` is raised. What the function
     returns is what the record says: tuples are lists, and a model or dataclass is rebuilt from the
-    return annotation (without one it is plain data). Outside a run the function is called as it is;
+    return annotation (without one it is plain data). Where it is served its body does not run: let it
+    return what changed, not change its arguments. Outside a run the function is called as it is;
     inside another step it is part of that step. A sync step in an async agent waits in place.
     """
     _check_options(effect, retries, timeout, key, name, kind, approve)
@@ -253,9 +254,9 @@ def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, i
     if denied is not None:
         yield from call.failing(denied, in_loop=in_loop)
         return _Raise(denied)
-    pause = FIRST_PAUSE
+    body, pause = _body(spec, args, kwargs), FIRST_PAUSE
     for attempts_left in range(spec.retries, -1, -1):
-        outcome = yield from _attempt(spec, call, args, kwargs, attempts_left > 0, in_loop=in_loop)
+        outcome = yield from _attempt(spec, call, body, last=not attempts_left, in_loop=in_loop)
         if not isinstance(outcome, _Raise) or outcome.final or not attempts_left:
             return outcome
         try:
@@ -286,12 +287,11 @@ def _typed(spec: StepSpec, value: Any, typed: bool) -> Any:
     return codec.rebuild(value, codec.annotation_of_return(spec.function)) if typed else value
 
 
-def _attempt(
-    spec: StepSpec, call: StepCall, args: tuple[Any, ...], kwargs: dict[str, Any], again: bool, *, in_loop: bool
-) -> Steps[Any]:
+def _attempt(spec: StepSpec, call: StepCall, body: Callable[[], Any], *, last: bool, in_loop: bool) -> Steps[Any]:
+    """Calls the function and records what comes of it: what the code gets, a `_Raise` where that is an error."""
     try:
         with inside(call):
-            result = yield Call(_body(spec, args, kwargs))
+            result = yield Call(body)
     except Stop:
         call.abandon()
         raise
@@ -306,10 +306,10 @@ def _attempt(
         if spec.effect == "once":
             call.abandon()
             raise call.worker.stop(unknown(call.worker, call.key, f"was not done after {spec.timeout} s")) from None
-        yield from call.failing(error, retried=again, in_loop=in_loop)
+        yield from call.failing(error, retried=not last, in_loop=in_loop)
         return _Raise(error)
     except Exception as error:
-        yield from call.failing(error, retried=again, in_loop=in_loop)
+        yield from call.failing(error, retried=not last, in_loop=in_loop)
         return _Raise(error)
     except BaseException as error:
         call.abandon()
@@ -346,6 +346,7 @@ class _Late(Exception):
 
 
 def _body(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
+    """What one attempt calls (and awaits)."""
     if spec.timeout is None:
         return lambda: spec.function(*args, **kwargs)
     if spec.is_async:

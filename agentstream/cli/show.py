@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentstream.cli.failures import UsageError
+from agentstream.cli.failures import INTERRUPTED, UsageError
 from agentstream.cli.options import (
     Color,
     Colour,
@@ -90,9 +95,24 @@ def show(
 
 def follow_from(printer: Printer, opened: Opened, first: int) -> None:
     """The events from `first` on, then every one that comes; returns when the session is sealed."""
-    printer.begin_following(first)
-    for event in opened.session.follow(start=opened.state.index):
-        printer.follow(event)
+    with _left_at_once():
+        printer.begin_following(first)
+        for event in opened.session.follow(start=opened.state.index):
+            printer.follow(event)
+
+
+@contextmanager
+def _left_at_once() -> Iterator[None]:
+    """While Ctrl-C ends the process in its handler: a reader has nothing to tidy up, and an exception that is raised
+    while a callback runs would be lost, and the process stay."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _cuts(opened: Opened, start: str | None, stop: str | None, place: Place | None) -> tuple[int, int]:

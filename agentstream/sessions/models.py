@@ -121,6 +121,8 @@ class Outcome(Worked):
     typed: bool | None = None
     usage: dict[str, Any] | None = Field(None, description="counts: input_tokens, output_tokens, …")
     resolved: bool | None = Field(None, description="a person said it")
+    retried: bool | None = Field(None, description="the error was seen by nobody: another attempt followed at once")
+    happened: bool | None = Field(None, description="the step was done, only its result could not be recorded")
 
 
 class Rewind(Worked):

@@ -22,7 +22,7 @@ STEP = st.tuples(
     st.sampled_from(["repeat", "repeat", "once", "pure"]),
     st.sampled_from([0, 0, 0, 1, 2]),
     st.sampled_from([0, 1, 2]),
-    st.sampled_from([False, False, True]),
+    st.booleans(),
 ).map(lambda drawn: (*drawn[:3], 0 if drawn[1] == "once" else drawn[3], drawn[4]))
 CANCELLED = st.just(("cancelled",))
 
@@ -115,21 +115,21 @@ def bounded(examples: int) -> Any:
     return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@bounded(100)
+@bounded(200)
 @given(program=programs(STEP, CANCELLED), share=st.floats(0, 1), cut=st.sampled_from([torn, forked, rewound]))
 def test_cut_in_an_event_loop(program: Program, share: float, cut: Cut) -> None:
     """What is served comes in the order of the log, and code that runs again sees every outcome come as it came."""
     record_cut_and_go_on(program, share, cut, in_loop=True)
 
 
-@bounded(50)
+@bounded(80)
 @given(program=programs(STEP), share=st.floats(0, 1), cut=st.sampled_from([torn, forked, rewound]))
 def test_cut_in_threads(program: Program, share: float, cut: Cut) -> None:
     record_cut_and_go_on(program, share, cut, in_loop=False)
 
 
 @pytest.mark.parametrize("in_loop", [True, False])
-@bounded(50)
+@bounded(80)
 @given(program=programs(STEP), after=st.integers(2, 30))
 def test_crashed(program: Program, after: int, *, in_loop: bool) -> None:
     """The worker dies of an append: what a step returned before is in the record."""

@@ -8,6 +8,7 @@ executed is committed in the same way by a thread that lives while there is work
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from asyncio import AbstractEventLoop
@@ -25,6 +26,8 @@ from agentstream.backends.embedded.writing import Writer
 from agentstream.errors import StoreError
 from agentstream.protocol.errors import ProtocolError
 from agentstream.protocol.operations import Append, Create, Delete
+
+_log = logging.getLogger("agentstream")
 
 _IDLE_SECONDS = 2.0
 _MOST_AT_ONCE = 5000
@@ -273,7 +276,10 @@ def _deliver(batch: list[Item]) -> None:
     loops: dict[AbstractEventLoop, list[Item]] = {}
     for item in batch:
         if item.tell is not None:
-            item.tell(item.value, item.error)
+            try:
+                item.tell(item.value, item.error)
+            except Exception:  # the others of this commit are told all the same
+                _log.exception("what was to be told of a write failed")
         elif item.loop is not None:
             loops.setdefault(item.loop, []).append(item)
         elif isinstance(item.future, Future):
