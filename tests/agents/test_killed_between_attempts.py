@@ -23,12 +23,14 @@ def test_the_attempts_go_on(way: str, tmp_path: Path) -> None:
     for attempt in (1, 2):
         command = [sys.executable, attempts_world.__file__, way, store, str(log)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
-            for _ in session.follow():
-                ended = [step for step in session.state().steps if step.outcome is not None]
-                pausing = any(step.name == "work" and step.attempt == attempt for step in ended)
-                if pausing and len(ended) == (1 if way == "sync" else 3):
-                    break
-            worker.send_signal(signal.SIGKILL)
+            try:
+                for _ in session.follow():
+                    ended = [step for step in session.state().steps if step.outcome is not None]
+                    pausing = any(step.name == "work" and step.attempt == attempt for step in ended)
+                    if pausing and len(ended) == (1 if way == "sync" else 3):
+                        break
+            finally:
+                worker.kill()
             assert worker.wait(30) == -signal.SIGKILL
     function = attempts_world.agent_of(way, log)
     running = AsyncClient(store).session("s").run(function) if way == "async" else None
