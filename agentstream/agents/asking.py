@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 Expires = float | timedelta | datetime | None
 
-APPROVAL = {
+APPROVAL: dict[str, Any] = {
     "anyOf": [
         {"type": "boolean"},
         {

@@ -243,7 +243,7 @@ def write_event(
     )
 
 
-RESERVED = {
+RESERVED: dict[str, frozenset[str]] = {
     "session": frozenset(("schema", "session", "incarnation", "lineage", "parent", "moved", "claim")),
     "message": frozenset(("claim",)),
     "answer": frozenset(("claim",)),
