@@ -93,15 +93,25 @@ _outside: contextvars.ContextVar[bool] = contextvars.ContextVar("agentstream_out
 
 
 class _OpenRuns:
-    """How many runs this process has open; a forked child has none."""
+    """The runs this process has open; a forked child has none.
+
+    Known by their workers, weakly, not counted: an interrupt can come over any line, also over those
+    that would count a run out, and what is left of its worker says that it has ended.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
-        self.lock = threading.Lock()
+        self._workers: dict[int, weakref.ref[Worker]] = {}
 
-    def add(self, change: int) -> None:
-        with self.lock:
-            self.count += change
+    def add(self, worker: Worker) -> None:
+        workers, key = self._workers, id(worker)
+        workers[key] = weakref.ref(worker, lambda _: workers.pop(key, None))
+
+    def discard(self, worker: Worker) -> None:
+        self._workers.pop(id(worker), None)
+
+    def any(self) -> bool:
+        workers = (ref() for ref in list(self._workers.values()))
+        return any(worker is not None and not worker.ended for worker in workers)
 
 
 _open_runs = _OpenRuns()
@@ -152,7 +162,7 @@ def current_lane() -> Lane | None:
     context, and in a process forked from inside a run.
     """
     lane = lane_here()
-    if lane is None and _open_runs.count and not _outside.get():
+    if lane is None and not _outside.get() and _open_runs.any():
         raise AgentStreamError(
             "this call has lost its run: a run is open in this process, but the thread that calls does not belong "
             "to it. Hand the function over as agentstream.in_run(fn) (asyncio.to_thread does so by itself), "
@@ -206,15 +216,15 @@ class inside:
 
 
 @contextlib.contextmanager
-def run_open() -> Iterator[None]:
+def run_open(worker: Worker) -> Iterator[None]:
     """While a run is open in this process; one that is begun inside a step of another records its own steps."""
-    _open_runs.add(1)
     token = _inside.set(None)
+    _open_runs.add(worker)
     try:
         yield
     finally:
+        _open_runs.discard(worker)
         _reset(_inside, token)
-        _open_runs.add(-1)
 
 
 def in_run(function: Callable[P, R]) -> Callable[P, R]:

@@ -315,7 +315,7 @@ def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, A
     args, kwargs = spec.call(encoded, typed)
     token = enter(worker.root)
     try:
-        with run_open():
+        with run_open(worker):
             result = yield Call(lambda: worker.call(spec, args, kwargs))
             if spec.streams and spec.function is spec.generator:
                 result = yield from passed_on(result, worker.root, worker.interrupt)
@@ -334,8 +334,8 @@ def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, A
         worker.interrupt(error)
         raise
     finally:
-        leave(token)
         worker.ended = True
+        leave(token)
     worker.raise_stop()
     left = worker.journal.left()
     if left:

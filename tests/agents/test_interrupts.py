@@ -22,6 +22,9 @@ from agentstream.backends.embedded import EmbeddedBackend
 from agentstream.protocol.operations import Append
 
 
+OPENING = ("run_open", "add", "discard")
+
+
 class Interrupting(WatchingBackend):
     """The append of a number (from 1) is interrupted: before it is applied, or after."""
 
@@ -166,6 +169,44 @@ def test_over_the_driver_itself(backend: Any) -> None:
             sys.settrace(None)
         assert events in ([], ["taken", "giving back", "given back"])
     assert interrupts > 10
+
+
+def test_over_the_opening_and_the_end_of_a_run(backend: Any) -> None:
+    """At each line that counts a run as open: afterwards none is, and a step outside a run is a plain function."""
+    lines = interrupts = 0
+
+    @step
+    def work(number: int) -> int:
+        return number
+
+    def agent() -> int:
+        return work(1)
+
+    def interrupt(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal lines, interrupts
+        if frame.f_globals["__name__"] != "agentstream.agents.context" or frame.f_code.co_name not in OPENING:
+            return None
+        lines -= event == "line"
+        if event == "line" and lines == 0:
+            interrupts += 1
+            raise KeyboardInterrupt
+        return interrupt
+
+    for number in range(1, 100):
+        lines = number
+        sys.settrace(interrupt)
+        try:
+            Client(backend).session(f"s{number}").with_options(take_over=True).run(agent)
+        except KeyboardInterrupt as error:
+            sys.settrace(None)
+            assert work(2) == 2, "while the traceback is still held"
+            assert error.__traceback__ is not None
+        else:
+            assert interrupts == number - 1
+            break
+        finally:
+            sys.settrace(None)
+    assert interrupts > 6
 
 
 def test_a_run_that_nobody_waits_for_any_more(backend: Any) -> None:
