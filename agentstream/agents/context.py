@@ -143,6 +143,9 @@ def lane_here() -> Lane | None:
             f"{worker.pid}; steps cannot be made here"
         )
     caller = caller_here()
+    if worker.ended and worker.root.owner is not None and worker.root.owner() is caller:
+        _lane.set(None)  # who called the run is outside it again; an interrupt came over the line that says so
+        return None
     if lane.owner is None or lane.owner() is not caller:
         lane = worker.lanes.opened_from(lane, caller)
         _lane.set(lane)
