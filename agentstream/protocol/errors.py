@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from agentstream.errors import AgentStreamError
+from agentstream.errors import AgentStreamError, StoreError
 
 
 class ProtocolError(AgentStreamError):
     """A refusal by the stream's keeper; `status` is the HTTP status that means it."""
 
     status = 400
+    repeated = False
+    """Whether the request was sent more than once, so that an earlier try may have been applied all the same."""
 
 
 class InvalidRequest(ProtocolError):
@@ -16,13 +18,14 @@ class InvalidRequest(ProtocolError):
 
 
 class StaleEpoch(ProtocolError):
-    """403: the producer's epoch was superseded; `epoch` is the current one."""
+    """403: the producer's epoch was superseded; `epoch` is the current one. `closed`: the stream is, as far as told."""
 
     status = 403
 
-    def __init__(self, message: str, *, epoch: int) -> None:
+    def __init__(self, message: str, *, epoch: int, closed: bool = False) -> None:
         super().__init__(message)
         self.epoch = epoch
+        self.closed = closed
 
 
 class StreamNotFound(ProtocolError):
@@ -68,3 +71,7 @@ class StreamGone(ProtocolError):
     """410: deleted while forks of it live (its path cannot be used again until they are gone)."""
 
     status = 410
+
+
+class BadReply(StoreError):
+    """The server's answer is none that the protocol knows: a body cut short or changed, or another kind of server."""

@@ -65,17 +65,25 @@ class Append(msgspec.Struct, frozen=True, gc=False):
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
-    """`duplicate`: the producer's request was applied before; then `offset` is unknown (None)."""
+    """`duplicate`: the producer's request was applied before; then `offset` is unknown (None).
+
+    `repeated`: the backend asked more than once, so it may be its own first try that was applied; `duplicate` is
+    then False, because nobody else needs to have written. `last_seq` of a duplicate: the producer's last request that
+    was applied, where the keeper says it.
+    """
 
     offset: str | None
     duplicate: bool = False
     closed: bool = False
+    repeated: bool = False
+    last_seq: int | None = None
 
 
 class Read(msgspec.Struct, frozen=True):
     """GET (§5.5, §5.6): what lies `skip` messages past `offset`, one page of at most `limit` messages.
 
     With `wait` (seconds) a read at the tail waits for data, closure, or the time to pass.
+    `etag` and `cursor` give back what a page said, for caches on the way (§8); a backend may ignore them.
     """
 
     path: str
@@ -83,12 +91,15 @@ class Read(msgspec.Struct, frozen=True):
     skip: int = 0
     limit: int | None = None
     wait: float | None = None
+    etag: str | None = None
+    cursor: str | None = None
 
 
 class Batch(msgspec.Struct, frozen=True):
     """A page: `offset` is where reading goes on after its last message. Only `closed` means the end.
 
     `life` tells the stream from others at the same path before or after it, where its keeper knows.
+    `unchanged`: what was read under `Read.etag` is still so, and no message is repeated (304).
     """
 
     messages: tuple[bytes, ...]
@@ -96,6 +107,21 @@ class Batch(msgspec.Struct, frozen=True):
     up_to_date: bool
     closed: bool = False
     life: str | None = None
+    etag: str | None = None
+    cursor: str | None = None
+    content_type: str | None = None
+    unchanged: bool = False
+
+
+class Follow(msgspec.Struct, frozen=True):
+    """GET with `live=sse` (§5.8): what lies past `offset` and what comes, as a series of pages.
+
+    No operation that a backend's `execute` answers: the result goes on until the connection ends.
+    """
+
+    path: str
+    offset: str = START
+    cursor: str | None = None
 
 
 class Head(msgspec.Struct, frozen=True):
