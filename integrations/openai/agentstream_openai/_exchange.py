@@ -99,19 +99,30 @@ class RecordingTransport:
 
     def _record(self, call: adapters.StepCall, request: Any, response: Any) -> Steps[Any]:
         """The response with its body recorded while it passes; one that says an error is read at once, as it is small
-        and the SDK may throw it away unread."""
+        and the SDK may throw it away unread. So is one of which something may be taken out: code gets what is recorded.
+        """
         watch = Watch(request.url.path, response.headers.get("content-type", ""))
         recorded = Recorded(response.status_code, safe_headers(response.headers))
         body: Any = Tee(call, response, recorded, watch, self._ports)
-        if response.status_code >= 400:
-            while (yield from body.next_chunk()) is not None:
-                pass
+        if response.status_code >= 400 or call.redacts:
+            failure = yield from self._read(body, call)
             yield lambda: self._ports.close(response)
-            body = Played(call, recorded, None, self._ports)
+            body = Played(call, recorded, failure, self._ports)
         headers = [*recorded.headers.items()]
         # a cookie is a matter between this client and its server: handed on, never stored
         headers += [("set-cookie", cookie) for cookie in response.headers.get_list("set-cookie")]
         return self._response(recorded.status, headers, body, response.extensions)
+
+    def _read(self, body: Tee, call: adapters.StepCall) -> Steps[Exception | None]:
+        """Reads a body to its end; where something may be taken out of it, what comes of it is played like a record."""
+        try:
+            while (yield from body.next_chunk()) is not None:
+                pass
+        except Exception as error:
+            if not call.redacts:
+                raise
+            return error
+        return None
 
     def _serve(self, call: adapters.StepCall, served: adapters.Served) -> Any:
         recorded = Recorded.read(served.result)

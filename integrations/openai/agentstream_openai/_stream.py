@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstream import adapters
 from agentstream_openai._body import BROKEN, CANCELLED, CLOSED, CUT, Recorded
+from agentstream_openai._redacting import redacted
 from agentstream_openai._request import CallFailed
 
 if TYPE_CHECKING:
@@ -132,6 +133,9 @@ class Tee:
     def _told(self, end: str) -> tuple[Answer, dict[str, Any]]:
         self._settled = True
         self._recorded.end = end
+        if self._call.redacts:
+            recorded = self._recorded
+            recorded.chunks[:] = redacted(self._call, recorded.headers.get("content-type", ""), recorded.chunks)
         return self._watch.answer(), self._recorded.stored()
 
     def _failure(self, said: str | None) -> CallFailed | None:

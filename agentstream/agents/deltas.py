@@ -1,0 +1,77 @@
+"""Text that an engine's step says while it goes on, gathered for some tens of milliseconds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from agentstream.sessions import codec
+from agentstream.sessions.events import write_event
+from agentstream.sessions.redaction import Held
+
+if TYPE_CHECKING:
+    from agentstream.agents.writer import Writer
+    from agentstream.sessions.redaction import Rules
+
+WITHIN = 0.04
+"""Seconds for which text gathers."""
+
+
+class Deltas:
+    """The deltas of one source (a step's key, with its attempt), for any number of targets; fed by one at a time."""
+
+    def __init__(self, writer: Writer, rules: Rules, claim: int, source: str, attempt: int) -> None:
+        self._writer = writer
+        self._claim = claim
+        self._source = source
+        self._attempt = attempt
+        self._held = Held(rules)
+        self._gathering: _Gathering | None = None
+        self._count = 0
+
+    def feed(self, target: str, text: str, kind: str = "text") -> None:
+        """Adds text to what is coming for `target`; `kind` is text, reasoning or args. Never waits."""
+        if text:
+            self._add(target, kind, self._held.add(target, kind, text))
+
+    def end(self) -> None:
+        """Nothing more comes: what was held back, since it might have become a secret, is written too."""
+        for target, kind, text in self._held.rest():
+            self._add(target, kind, text)
+
+    def _add(self, target: str, kind: str, text: str) -> None:
+        gathering = self._gathering
+        if not text or (gathering is not None and gathering.takes(target, kind, text)):
+            return
+        self._gathering = _Gathering(target, kind, text, self._message)
+        self._writer.put(self._gathering, within=WITHIN)
+
+    def _message(self, target: str, kind: str, text: str) -> bytes:
+        self._count += 1  # the writer makes its messages one by one
+        value = {"target": target, "kind": kind, "text": text, "attempt": self._attempt}
+        key = f"{self._source}/d{self._count}"
+        return write_event("delta", key, codec.encode(value).data, claim=self._claim)
+
+
+class _Gathering:
+    """One delta event: it grows until it is sent."""
+
+    def __init__(self, target: str, kind: str, text: str, message: Callable[[str, str, str], bytes]) -> None:
+        self._target, self._kind, self._parts = target, kind, [text]
+        self._message = message
+        self._sent = False
+        self._lock = threading.Lock()
+
+    def takes(self, target: str, kind: str, text: str) -> bool:
+        """Takes more text, if it was not sent and that is for the same target."""
+        with self._lock:
+            if self._sent or (target, kind) != (self._target, self._kind):
+                return False
+            self._parts.append(text)
+            return True
+
+    def __call__(self) -> bytes:
+        with self._lock:
+            self._sent = True
+        return self._message(self._target, self._kind, "".join(self._parts))

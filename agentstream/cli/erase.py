@@ -1,0 +1,66 @@
+"""`agentstream erase` and `agentstream rotate`: what is done with the keys of encrypted sessions."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from agentstream.cli.failures import UsageError, refusing_arguments
+from agentstream.cli.options import Color, Colour, Json, Url
+
+
+def erase(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="The whole id.", show_default=False)],
+    forks: Annotated[bool, typer.Option("--forks", help="Also every session that goes on from its history.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Does not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also what a worker is at: it is stopped.")] = False,
+    json: Json = False,
+    url: Url = None,
+    color: Color = Colour.auto,
+) -> None:
+    """Makes an encrypted session unreadable for ever, by forgetting its key. Nobody can undo it.
+
+    Its forks read on what they share with it, unless --forks: then they are erased too. It is
+    listed as erased until `agentstream rm` or gc removes it. In a pipe: the ids, one a line.
+    """
+    from agentstream.cli.output import Output
+    from agentstream.cli.store import opened_client
+
+    output = Output.made(json=json, jsonl=False, color=color)
+    with opened_client(url) as client:
+        with refusing_arguments():
+            handle = client.session(session).with_options(take_over=force)
+        if not yes:
+            _ask(session, forks)
+        erased = handle.erase(forks=forks)
+    if output.form == "json":
+        output.document("erase", erased)
+    else:
+        for id in erased:
+            output.fields([id])
+
+
+def _ask(session: str, forks: bool) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("erasing cannot be undone, and there is nobody to ask here", hint="--yes")
+    what = f"session {session!r}" + (" and its forks" if forks else "")
+    typer.confirm(f"Make {what} unreadable for ever?", abort=True, err=True)
+
+
+def rotate(json: Json = False, url: Url = None, color: Color = Colour.auto) -> None:
+    """Wraps the keys of all encrypted sessions with the first key of $AGENTSTREAM_KEY: "NEW,OLD".
+
+    Afterwards NEW alone opens everything. No event is touched. In a pipe: how many were wrapped.
+    """
+    from agentstream.cli.output import Output
+    from agentstream.cli.store import opened_client
+
+    output = Output.made(json=json, jsonl=False, color=color)
+    with opened_client(url) as client:
+        wrapped = client.rotate_keys()
+    if output.form == "json":
+        output.document("rotate", {"wrapped": wrapped})
+    else:
+        output.fields([str(wrapped)])
