@@ -1,0 +1,184 @@
+"""The saver beside LangGraph's own: a conversation that grows by one message of 1 KB a superstep, at several lengths.
+
+Each saver does the same in turn: the graph is worked through (durability async, then sync), its state and the last 100
+checkpoints are read, a fresh saver goes on, the thread is copied (no other saver can) and deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+from harness import Numbers, Row, kb, main, median, ms, on_disk, text
+from langchain_core.messages import AIMessage, AnyMessage
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+
+from agentstream import Client
+
+LENGTHS = (50, 200, 1000)
+THREAD: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 2000}
+
+
+class Chat(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+@cache
+def said(number: int) -> str:
+    return text(1000, number)
+
+
+def chat(turns: int, saver: Any) -> Any:
+    def model(state: Chat) -> dict[str, list[AIMessage]]:
+        return {"messages": [AIMessage(said(len(state["messages"])))]}
+
+    builder = StateGraph(Chat)
+    builder.add_node("model", model)
+    builder.add_edge(START, "model")
+    builder.add_conditional_edges("model", lambda state: "model" if len(state["messages"]) < turns else END)
+    return builder.compile(checkpointer=saver)
+
+
+class Timed:
+    """How long each call of a saver's method took, from its issue to its end."""
+
+    def __init__(self, saver: Any, *names: str) -> None:
+        self.took: dict[str, list[float]] = {name: [] for name in names}
+        for name in names:
+            setattr(saver, name, self._timing(name, getattr(saver, name)))
+
+    def _timing(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        took = self.took[name]
+
+        def put(config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return method(config, checkpoint, metadata, new_versions)
+            finally:
+                took.append(time.perf_counter() - begun)
+
+        def put_writes(config: Any, writes: Any, task_id: str, task_path: str = "") -> Any:
+            begun = time.perf_counter()
+            try:
+                return method(config, writes, task_id, task_path)
+            finally:
+                took.append(time.perf_counter() - begun)
+
+        return put if name == "put" else put_writes
+
+
+def clocked(call: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def supersteps(turns: int, saver: Any, durability: Any) -> tuple[Any, float]:
+    graph = chat(turns, saver)
+    extra: Any = {} if saver is None else {"durability": durability}
+    return graph, clocked(lambda: graph.invoke({"messages": []}, THREAD, **extra)) / turns
+
+
+def measured(turns: int, saver: Any) -> dict[str, float]:
+    """What a sync saver takes."""
+    timed = Timed(saver, "put", "put_writes")
+    graph, step = supersteps(turns, saver, "async")
+    puts, tenth = timed.took["put"], max(1, turns // 10)
+    return {
+        "step": step,
+        "put first": median(puts[:tenth]),
+        "put last": median(puts[-tenth:]),
+        "writes": median(timed.took["put_writes"]),
+        "state": median([clocked(lambda: graph.get_state(THREAD)) for _ in range(5)]),
+        "history": clocked(lambda: list(graph.get_state_history(THREAD, limit=100))),
+    }
+
+
+async def async_steps(turns: int, file: str) -> float:
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    async with AsyncSqliteSaver.from_conn_string(file) as saver:
+        graph = chat(turns, saver)
+        begun = time.perf_counter()
+        await graph.ainvoke({"messages": []}, THREAD)
+        return (time.perf_counter() - begun) / turns
+
+
+def measure(folder: Path, quick: bool) -> dict[str, float]:
+    from agentstream_langgraph import StreamSaver
+    from langgraph.checkpoint.memory import InMemorySaver
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    supersteps(20, None, None)
+    numbers: dict[str, float] = {}
+    for turns in LENGTHS[:2] if quick else LENGTHS:
+        found: dict[str, float] = {"none step": supersteps(turns, None, None)[1]}
+        for name, value in measured(turns, InMemorySaver()).items():
+            found[f"memory {name}"] = value
+        theirs = folder / f"theirs {turns}"
+        theirs.mkdir()
+        with SqliteSaver.from_conn_string(str(theirs / "checkpoints.db")) as saver:
+            for name, value in measured(turns, saver).items():
+                found[f"sqlite {name}"] = value
+            found["sqlite bytes"] = on_disk(theirs)
+            found["sqlite delete"] = clocked(lambda saver=saver: saver.delete_thread("t"))
+        found["asqlite step"] = asyncio.run(async_steps(turns, str(folder / f"theirs {turns} async.db")))
+
+        ours = folder / f"ours {turns}"
+        with Client(ours) as client:
+            for name, value in measured(turns, StreamSaver(client)).items():
+                found[f"ours {name}"] = value
+            saver = StreamSaver(client)
+            held: Any = saver.get_tuple(THREAD)
+            messages = held.checkpoint["channel_values"]["messages"]
+            found["payload"] = sum(len(saver.serde.dumps_typed(message)[1]) for message in messages)
+            found["ours bytes"] = on_disk(ours)
+            fresh = chat(turns, StreamSaver(client))
+            found["ours resume"] = clocked(
+                lambda fresh=fresh: fresh.update_state(THREAD, {"messages": [("user", "on")]})
+            )
+            found["ours copy"] = clocked(lambda saver=saver: saver.copy_thread("t", "copy"))
+        with Client(ours) as client:
+            saver = StreamSaver(client)
+            found["ours delete"] = clocked(lambda saver=saver: saver.delete_thread("t"))
+        with Client(folder / f"ours {turns} sync") as client:
+            found["ours sync step"] = supersteps(turns, StreamSaver(client), "sync")[1]
+        numbers |= {f"{turns} {name}": value for name, value in found.items()}
+    return numbers
+
+
+def rows(numbers: Numbers) -> list[Row]:
+    made: list[Row] = []
+    lengths = [turns for turns in LENGTHS if f"{turns} none step" in numbers]
+    for turns in lengths:
+        n = {name.partition(" ")[2]: value for name, value in numbers.items() if name.startswith(f"{turns} ")}
+        added, budget = n["ours step"] - n["none step"], 0.0008 + 0.000002 * turns
+        peers = f"SqliteSaver {ms(n['sqlite step'])}, async {ms(n['asqlite step'])}, in memory {ms(n['memory step'])}"
+        made += [
+            Row(f"{turns:,} messages: a superstep, async", ms(n["ours step"]), peers, None, None,
+                f"≤ {ms(budget)} over none ({ms(n['none step'])})", added <= budget),
+            Row("… durability sync", ms(n["ours sync step"])),
+            Row("… put, the first tenth and the last", f"{ms(n['ours put first'])}, {ms(n['ours put last'])}",
+                f"SqliteSaver {ms(n['sqlite put first'])}, {ms(n['sqlite put last'])}"),
+            Row("… put_writes, from issue to end", ms(n["ours writes"]), f"SqliteSaver {ms(n['sqlite writes'])}",
+                None, None, "≤ 20 ms", n["ours writes"] <= 0.02),
+            Row("… on disk", kb(n["ours bytes"]), f"payload {kb(n['payload'])}, SqliteSaver {kb(n['sqlite bytes'])}",
+                n["ours bytes"] / n["payload"], 1.5),
+            Row("… get_state", ms(n["ours state"]), f"SqliteSaver {ms(n['sqlite state'])}"),
+            Row("… 100 checkpoints of history", ms(n["ours history"]), f"SqliteSaver {ms(n['sqlite history'])}",
+                None, None, "≤ 100 ms", n["ours history"] <= 0.1),
+            Row("… a fresh saver goes on", ms(n["ours resume"])),
+            Row("… copy", ms(n["ours copy"]), "the others cannot"),
+            Row("… delete", ms(n["ours delete"]), f"SqliteSaver {ms(n['sqlite delete'])}",
+                None, None, "≤ 10 ms", n["ours delete"] <= 0.01),
+        ]  # fmt: skip
+    return made
+
+
+if __name__ == "__main__":
+    main(measure)

@@ -1,0 +1,98 @@
+"""What the serializer made of a value, as JSON: readable where that loses nothing, else a compressed block.
+
+- `{"v": …}`: plain msgpack (no class in it), in the recorded form of any agentstream value;
+- `{"t": type, "z": block}`: deflated with the dictionary below; with `"of": key` also with the text of the `message`
+  event of that key, so that a message's text is stored once and can be read by everyone;
+- `{"t": type, "b": block}`: bytes that do not become smaller, encrypted ones for example;
+- `{"t": type}`: no bytes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64decode, b64encode
+from typing import Any
+
+import ormsgpack
+
+from agentstream.adapters import decode, encode
+
+Typed = tuple[str, bytes]
+"""What `dumps_typed` gives and `loads_typed` takes."""
+
+Form = dict[str, Any]
+
+SMALLEST = 48
+"""Fewer bytes are not worth compressing."""
+
+_PACK = ormsgpack.OPT_NON_STR_KEYS
+
+DICTIONARY = (
+    b'["agent","tools","model","tasks","__pregel_tasks","__interrupt__","__resume__","__end__","branch:to:agent",'
+    b'"branch:to:tools","$map":"parents":{"":"1f1"},"run_id":"","source":"input","step":-1,"parents":{}}},"versions":["1~'
+    b'{"v":4,"ts":"2026-12-24T01:35:46.789012+00:00","updated_channels":["branch:to:model","messages"],'
+    b'"channels":{"__start__":0,"messages":1,"branch:to:model":1,"branch:to:tools":1},"seen":{"__input__":{},'
+    b'"__start__":{"__start__":2},"agent":{"branch:to:agent":3},"model":{"branch:to:model":3},'
+    b'"tools":{"branch:to:tools":3}},"versions":["2~","~"],"metadata":{"v":{"source":"loop","step":9,"parents":{}}}}'
+    b"\xadlanggraph.types\xa4Send\xa9Interrupt\x82\xa5value\xa2id\xc0"
+    b"\xbdlangchain_core.documents.base\xa8Document\x84\xa2id\xc0\xa8metadata\xacpage_content\xa4type"
+    b"\xbelangchain_core.messages.system\xadSystemMessage\xa6system"
+    b"\xbclangchain_core.messages.tool\xabToolMessage\x89\xa4tool\xa4name\xactool_call_id\xa8artifact\xc0"
+    b"\xa6status\xa7success\xa5error\xa9tool_call\xa4args\x81\xa5query\xa4call_"
+    b"\xadfinish_reason\xaatool_calls\xa4stop\xaamodel_name\xaemodel_provider\xa6openai\xa9anthropic\xb2system_fingerprint"
+    b"\xacservice_tier\xa7default\xabtoken_usage\xb1completion_tokens\xadprompt_tokens\xb0reasoning_tokens"
+    b"\xb4input_token_details\x81\xaacache_read\x00\xb5output_token_details\x81\xa9reasoning\x00"
+    b"\xbdlangchain_core.messages.human\xacHumanMessage\x86\xa7content\xa0\xb1additional_kwargs\x80"
+    b"\xb1response_metadata\x80\xa4type\xa5human\xa4name\xc0\xa2id\xd9$"
+    b"\xbalangchain_core.messages.ai\xa9AIMessage\x89\xa7content\xa0\xb1additional_kwargs\x80"
+    b"\xb1response_metadata\x80\xa4type\xa2ai\xa4name\xc0\xa2id\xd9$run--\xaatool_calls\x90"
+    b"\xb2invalid_tool_calls\x90\xaeusage_metadata\xc0\x83\xacinput_tokens\xadoutput_tokens\xactotal_tokens"
+    b"\xb3model_validate_json"
+)
+"""Part of the stored format: never changed, only another one may be added under another letter."""
+
+
+def form_of(typed: Typed, text: bytes = b"", of: str = "") -> Form:
+    """The form of a serialized value. `text`: what the message event with the key `of` says, where there is one."""
+    kind, data = typed
+    if not data:
+        return {"t": kind}
+    if kind == "msgpack" and not text and data[0] not in _EXTENSIONS:
+        plain = _plain(data)
+        if plain is not None:
+            return plain
+    if len(data) >= SMALLEST:
+        deflate = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY, DICTIONARY + text)
+        block = deflate.compress(data) + deflate.flush()
+        if len(block) < len(data):
+            return {"t": kind, "z": b64encode(block).decode(), **({"of": of} if text else {})}
+    return {"t": kind, "b": b64encode(data).decode()}
+
+
+def typed_of(form: Form, text: bytes = b"") -> Typed:
+    """What the serializer is to be given. Raises ValueError for what is no form."""
+    if "v" in form:
+        return "msgpack", ormsgpack.packb(decode(form["v"]), option=_PACK)
+    kind = form.get("t")
+    if not isinstance(kind, str):
+        raise ValueError(f"no stored value: {str(form)[:80]}")
+    if "z" in form:
+        try:
+            inflate = zlib.decompressobj(-15, DICTIONARY + text)
+            return kind, inflate.decompress(b64decode(form["z"])) + inflate.flush()
+        except zlib.error as error:
+            raise ValueError(f"a stored value is damaged: {error}") from error
+    return kind, b64decode(form.get("b", ""))
+
+
+_EXTENSIONS = frozenset((0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8))
+"""First bytes of msgpack's extension types: a class instance."""
+
+
+def _plain(data: bytes) -> Form | None:
+    """The readable form, if it gives back these very bytes."""
+    try:
+        form = encode(ormsgpack.unpackb(data, option=_PACK)).data
+        return {"v": form} if ormsgpack.packb(decode(form), option=_PACK) == data else None
+    except (TypeError, ValueError):  # an extension inside, or nested deeper than a record may be
+        return None

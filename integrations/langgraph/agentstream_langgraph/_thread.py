@@ -1,0 +1,214 @@
+"""One LangGraph thread: a session's log folded, the chains that go on in it, and what is appended to it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agentstream import AgentStreamError, Fenced
+from agentstream.adapters import Call, Change, Hold, Steps, drive, recorder
+from agentstream_langgraph._chains import Built, Chains
+from agentstream_langgraph._index import Index
+from agentstream_langgraph._lists import Known
+
+if TYPE_CHECKING:
+    from agentstream.adapters import Log, TaskWorker
+
+TRIES = 50
+"""Claims made for one append while others, of other branches, claim too."""
+
+
+class Numbers(NamedTuple):
+    """What comes next under a claim: items are numbered apart, so that neighbours in a list are one range."""
+
+    item: int = 0
+    event: int = 0
+
+
+Build = Callable[[Hold, Numbers], tuple[list[Change], int]]
+"""Given the claim and the next free numbers under it: the events, and the item number after those they took."""
+
+
+class Thread:
+    """Safe to share between threads and loops: `lock` is never held while something is waited for."""
+
+    def __init__(self, client: Any, session: str, thread: str, *, fence: bool) -> None:
+        self.session = session
+        self.lock = threading.RLock()
+        self.index = Index()
+        self.known = Known(self.index)
+        self.chains = Chains(thread, fence=fence)
+        self._client = client
+        self._recorder = recorder(client, session)
+        self._claiming = threading.Lock()
+        self._numbers: tuple[Hold | None, Numbers] = (None, Numbers())
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> Steps[None]:
+        """Reads what came since."""
+        log = yield from self._recorder.read()
+        with self.lock:
+            if log is None:
+                if self.index.size:
+                    self._forget()
+            else:
+                self._add(log)
+
+    def _add(self, log: Log) -> None:
+        """Under the lock."""
+        was = self.index.incarnation
+        if self.index.add(log):
+            self.known.reset()
+            if was:
+                self._forget_chains()
+
+    def _forget(self) -> None:
+        self.index.reset("")
+        self.known.reset()
+        self._forget_chains()
+
+    def _forget_chains(self) -> None:
+        self.chains.forget()
+        hold = self._recorder.hold
+        if hold is not None:
+            self._recorder.drop(hold)
+
+    # --- steps in nodes ----------------------------------------------------------------------------------------------
+
+    def task(self, run: str, tip: str, *, in_loop: bool = False) -> Steps[TaskWorker]:
+        """What records the steps of code that runs on the root checkpoint `tip`. Waits in place. Raises Fenced."""
+        hold = yield from self._held(Built(tip, None, False), in_loop)
+        yield from hold.durable()  # an earlier execution of it may have written just now
+        log = yield from self._recorder.read()
+        with self.lock:
+            if log is None:
+                raise self.chains.fenced(tip)
+            self._add(log)
+            lives = None if run in self.index.stepped else list(self.index.lives)
+        return (yield from self._recorder.task(hold, run, log, lives=lives))
+
+    # --- being its one worker ----------------------------------------------------------------------------------------
+
+    def hold_on(self, *, branch: bool, in_loop: bool) -> Steps[tuple[Hold, Log]]:
+        """Takes the thread and keeps it, as a run does; SessionBusy while another living worker holds it."""
+        found: list[Log] = []
+
+        def check(log: Log) -> dict[str, Any]:
+            with self.lock:
+                self._add(log)
+                found[:] = [log]
+                latest = self.index.find("", None)
+                tip = latest.id if latest is not None else ""
+                return {"branch": True} if branch else {"tip": tip, "since": self.index.size}
+
+        def taken() -> Hold:
+            with self._claiming:
+                with self.lock:
+                    if self._recorder.hold is not None:
+                        self._drop(self._recorder.hold)
+                return drive(self._client, self._recorder.take(check, keep=True))
+
+        hold: Hold = yield Call(lambda: asyncio.to_thread(taken) if in_loop else taken())
+        return hold, found[0]
+
+    def let_go(self, hold: Hold) -> Steps[None]:
+        yield from self._recorder.let_go(hold)
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def append(self, built: Built, build: Build, *, in_loop: bool) -> Steps[None]:
+        """Appends what `build` gives, under the claim in use or a new one; durable when it returns. Raises Fenced."""
+        for _ in range(TRIES):
+            hold = yield from self._held(built, in_loop)
+            with self.lock:
+                if self._recorder.hold is not hold:
+                    continue
+                with suppress(Fenced):  # noticed by an earlier append: `durable` says so again
+                    self._put(hold, built, build)
+            try:
+                yield from hold.durable()
+                return
+            except Fenced as error:
+                yield from self._overtaken(hold, built, error)
+                yield Call(lambda: _pause(in_loop))
+            except BaseException:
+                with self.lock:
+                    self._drop(hold)  # whether it was applied is unknown: the log says
+                raise
+        raise AgentStreamError(
+            f"session {self.session!r}: others append to other branches of this thread without a pause, and nothing "
+            "gets through. Try again"
+        )
+
+    def _held(self, built: Built, in_loop: bool) -> Steps[Hold]:
+        hold = self._recorder.hold
+        if hold is None:
+            # on a thread of its own under a loop: who waits for the lock then never stops the loop that holds it
+            return (yield Call(lambda: asyncio.to_thread(self._claimed, built) if in_loop else self._claimed(built)))
+        with self.lock:
+            self.chains.judge(built, self.index)
+        return hold
+
+    def _claimed(self, built: Built) -> Hold:
+        with self._claiming:
+            if self._recorder.hold is None:
+                drive(self._client, self._recorder.take(lambda log: self._check(built, log)))
+            return drive(self._client, self._held(built, False))
+
+    def _check(self, built: Built, log: Log) -> dict[str, Any]:
+        with self.lock:
+            self._add(log)
+            return self.chains.judge(built, self.index)
+
+    def _put(self, hold: Hold, built: Built, build: Build) -> None:
+        """Under the lock: numbers go out in the order in which they are given."""
+        numbers = self._numbers[1] if self._numbers[0] is hold else Numbers()
+        try:
+            changes, following = build(hold, numbers)
+            self._numbers = (hold, Numbers(following, numbers.event + 1))
+            hold.put(*changes)
+        except BaseException:
+            self.known.reset()  # it may count on what was not written
+            raise
+        self.chains.note(built, hold.number)
+
+    def _overtaken(self, hold: Hold, built: Built, error: Fenced) -> Steps[None]:
+        """Another claim passed ours: raises if it goes on from our chain."""
+        try:
+            log, claims = yield from self._recorder.overtakers(hold)
+        except Fenced:
+            with self.lock:
+                self.chains.ended()
+                self._drop(hold)
+            raise
+        with self.lock:
+            self._add(log)
+            fenced = not claims or self.chains.overtaken(built, self.index, claims)
+            self._drop(hold)
+            if fenced:
+                raise self.chains.fenced(built.tip) from error
+
+    def _drop(self, hold: Hold) -> None:
+        if self._recorder.hold is hold:
+            self._recorder.drop(hold)
+            self.chains.dropped()
+            self.known.reset()
+
+    def delete(self) -> Steps[bool]:
+        there = yield from self._recorder.delete()
+        with self.lock:
+            self._forget()
+        return there
+
+
+def _pause(in_loop: bool) -> Any:
+    seconds = random.uniform(0, 0.02)
+    if in_loop:
+        return asyncio.sleep(seconds)
+    threading.Event().wait(seconds)
+    return None

@@ -1,0 +1,85 @@
+"""A process that works through a graph or a workflow of 40 steps, each with an effect, and may be killed anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+from agentstream_langgraph import StreamSaver
+from langchain_core.runnables import RunnableLambda
+from langgraph.func import entrypoint, task
+from langgraph.graph import END, START, StateGraph
+
+from agentstream import Client
+
+STEPS = 40
+THREAD: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 100}
+
+
+class State(TypedDict):
+    done: Annotated[list[int], operator.add]
+
+
+def effect(folder: Path, number: int) -> int:
+    file = os.open(folder / "effects", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(file, f"{number}\n".encode())
+    os.close(file)
+    return number
+
+
+def graph(folder: Path, saver: StreamSaver) -> Any:
+    def node(state: State) -> Any:
+        return {"done": [effect(folder, len(state["done"]))]}
+
+    async def anode(state: State) -> Any:
+        return node(state)
+
+    builder = StateGraph(State)
+    builder.add_node("node", RunnableLambda(node, anode))
+    builder.add_edge(START, "node")
+    builder.add_conditional_edges("node", lambda state: "node" if len(state["done"]) < STEPS else END, ["node", END])
+    return builder.compile(checkpointer=saver)
+
+
+def workflow(folder: Path, saver: StreamSaver) -> Any:
+    @task
+    async def act(number: int) -> int:
+        return effect(folder, number)
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: Any) -> dict[str, list[int]]:
+        return {"done": [await act(number) for number in range(STEPS)]}
+
+    return flow
+
+
+def sync_workflow(folder: Path, saver: StreamSaver) -> Any:
+    @task
+    def act(number: int) -> int:
+        return effect(folder, number)
+
+    @entrypoint(checkpointer=saver)
+    def flow(_: Any) -> dict[str, list[int]]:
+        return {"done": [act(number).result() for number in range(STEPS)]}
+
+    return flow
+
+
+def worked(folder: Path, kind: str, way: str, durability: Any) -> list[int]:
+    with Client(folder / "store") as client:
+        saver = StreamSaver(client)
+        flow = workflow if way == "async" else sync_workflow
+        made = (graph if kind == "graph" else flow)(folder, saver)
+        # not `state.next`: that is empty too when a crash fell between a task's writes and the next checkpoint
+        given: Any = None if saver.get_tuple(THREAD) is not None else ({"done": []} if kind == "graph" else 1)
+        if way == "async":
+            return asyncio.run(made.ainvoke(given, THREAD, durability=durability))["done"]
+        return made.invoke(given, THREAD, durability=durability)["done"]
+
+
+if __name__ == "__main__":
+    worked(Path(sys.argv[1]), *sys.argv[2:5])
