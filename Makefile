@@ -31,10 +31,12 @@ demo: setup  ## an agent is killed, resumed, forked and replayed, in front of yo
 	@$(PY) examples/demo.py
 
 test: setup  ## every test but the slow ones
+	@$(PY) tools/node.py
 	$(PY) $(PYTEST)
 
 test-all: setup  ## the slow ones too, then what `make test` does on the oldest supported versions
 	@$(PYTHON) tools/setup.py lowest
+	@$(PY) tools/node.py
 	AGENTSTREAM_TEST_ALL=1 $(PY) $(PYTEST) --timeout 1800
 	$(LOWEST) $(PYTEST)
 

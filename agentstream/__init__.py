@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agentstream.agents import recorded
     from agentstream.agents.agent import agent
     from agentstream.agents.asking import aask, ask
+    from agentstream.agents.attaching import aattach, attach
     from agentstream.agents.context import in_run, outside_run
     from agentstream.agents.divergence import Divergence
     from agentstream.agents.inbox import ainbox, ainterrupted, inbox, interrupted, interruptible
@@ -23,18 +24,23 @@ if TYPE_CHECKING:
     from agentstream.agents.sleeping import asleep, asleep_until, sleep, sleep_until
     from agentstream.agents.spawning import AsyncChildSession, ChildSession, aspawn, spawn
     from agentstream.agents.steps import current_step, step
+    from agentstream.backends.remote.exchange import Backoff
     from agentstream.client import AsyncClient, Client
     from agentstream.errors import (
         AgentStreamError,
         AnswerRefused,
+        BlobLost,
         Denied,
         Diverged,
+        Erased,
         Fenced,
         Interrupted,
         InvalidExport,
+        Locked,
         NotFound,
         NotSerializable,
         OutcomeUnknown,
+        ProducerConflict,
         QuestionExpired,
         ReplayedError,
         ReplayOffline,
@@ -45,15 +51,24 @@ if TYPE_CHECKING:
         SessionBusy,
         SessionExists,
         StoreError,
+        SubscriptionError,
         Unavailable,
     )
+    from agentstream.protocol.errors import InvalidRequest, SequenceConflict, StaleEpoch, StreamClosed, StreamConflict
     from agentstream.session import AsyncSession, Session, current_session
+    from agentstream.sessions.attachments import Attachment
     from agentstream.sessions.catalog import Summary
     from agentstream.sessions.events import Event
     from agentstream.sessions.output import Output
     from agentstream.sessions.positions import Position
     from agentstream.sessions.questions import Answer, Question
+    from agentstream.sessions.redaction import Redact
+    from agentstream.sessions.secrets import Redacted, Secret
     from agentstream.sessions.state import State
+    from agentstream.streams.producer import AsyncProducer, Producer
+    from agentstream.streams.stream import AsyncStream, Stream
+    from agentstream.streams.values import Item, StreamPosition
+    from agentstream.subscriptions import AsyncSubscription, AsyncWake, Subscription, Wake
 
 __version__ = "0.1.0"
 
@@ -63,23 +78,38 @@ __all__ = [
     "AnswerRefused",
     "AsyncChildSession",
     "AsyncClient",
+    "AsyncProducer",
     "AsyncSession",
+    "AsyncStream",
+    "AsyncSubscription",
+    "AsyncWake",
+    "Attachment",
+    "Backoff",
+    "BlobLost",
     "ChildSession",
     "Client",
     "Denied",
     "Diverged",
     "Divergence",
+    "Erased",
     "Event",
     "Fenced",
     "Interrupted",
     "InvalidExport",
+    "InvalidRequest",
+    "Item",
+    "Locked",
     "NotFound",
     "NotSerializable",
     "OutcomeUnknown",
     "Output",
     "Position",
+    "Producer",
+    "ProducerConflict",
     "Question",
     "QuestionExpired",
+    "Redact",
+    "Redacted",
     "ReplayOffline",
     "ReplayedError",
     "Report",
@@ -87,15 +117,26 @@ __all__ = [
     "RunExhausted",
     "RunPending",
     "RunWaiting",
+    "Secret",
+    "SequenceConflict",
     "Session",
     "SessionBusy",
     "SessionExists",
+    "StaleEpoch",
     "State",
     "StoreError",
+    "Stream",
+    "StreamClosed",
+    "StreamConflict",
+    "StreamPosition",
+    "Subscription",
+    "SubscriptionError",
     "Summary",
     "Unavailable",
+    "Wake",
     "Worker",
     "aask",
+    "aattach",
     "agent",
     "ainbox",
     "ainterrupted",
@@ -103,6 +144,7 @@ __all__ = [
     "asleep",
     "asleep_until",
     "aspawn",
+    "attach",
     "current_session",
     "current_step",
     "delta",
@@ -123,6 +165,7 @@ _HOMES = {
     "agents": "recorded",
     "agents.agent": "agent",
     "agents.asking": "aask ask",
+    "agents.attaching": "aattach attach",
     "agents.context": "in_run outside_run",
     "agents.divergence": "Divergence",
     "agents.inbox": "ainbox ainterrupted inbox interrupted interruptible",
@@ -132,14 +175,23 @@ _HOMES = {
     "agents.sleeping": "asleep asleep_until sleep sleep_until",
     "agents.spawning": "AsyncChildSession ChildSession aspawn spawn",
     "agents.steps": "current_step step",
+    "backends.remote.exchange": "Backoff",
     "client": "AsyncClient Client",
+    "protocol.errors": "InvalidRequest SequenceConflict StaleEpoch StreamClosed StreamConflict",
     "session": "AsyncSession Session current_session",
+    "sessions.attachments": "Attachment",
     "sessions.catalog": "Summary",
     "sessions.events": "Event",
     "sessions.output": "Output",
     "sessions.positions": "Position",
     "sessions.questions": "Answer Question",
+    "sessions.redaction": "Redact",
+    "sessions.secrets": "Redacted Secret",
     "sessions.state": "State",
+    "streams.producer": "AsyncProducer Producer",
+    "streams.stream": "AsyncStream Stream",
+    "streams.values": "Item StreamPosition",
+    "subscriptions": "AsyncSubscription AsyncWake Subscription Wake",
 }
 """Where each name comes from; from `errors` all that are not here."""
 

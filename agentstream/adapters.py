@@ -35,11 +35,116 @@ and nothing deeper than this module and `agentstream` itself:
 
 The stop signals of a run (fenced, diverged, …) are raised through this code as a private
 `BaseException`: catch `Exception`, never more, and let it pass.
+
+An engine that runs code by itself, and asks to be kept (a checkpointer), has no run and no
+steps. It writes the session through a `Recorder`: events under a claim of its own, appended
+from any thread and loop. What it does is written once, as generators over operations, and
+driven by `drive(client, …)` or `await adrive(client, …)`.
 """
 
 from __future__ import annotations
 
-from agentstream.agents.calls import Served, StepCall
-from agentstream.agents.opening import aopen_step, diverge, muted, open_step, recording
+from typing import TYPE_CHECKING, Any, TypeVar
 
-__all__ = ["Served", "StepCall", "aopen_step", "diverge", "muted", "open_step", "recording"]
+from agentstream.agents.calls import Served, StepCall
+from agentstream.agents.context import Lane, finders
+from agentstream.agents.opening import aopen_step, diverge, muted, open_step, recording
+from agentstream.agents.recorder import STEP_ITEMS, Change, Hold, Recorder
+from agentstream.agents.tasks import TaskWorker
+from agentstream.backends import driving
+from agentstream.backends.driving import Call, Steps
+from agentstream.sessions.codec import decode, encode
+from agentstream.sessions.items import parse_range, write_ranges
+from agentstream.sessions.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agentstream.sessions.events import Event
+
+T = TypeVar("T")
+
+__all__ = [
+    "STEP_ITEMS",
+    "Call",
+    "Change",
+    "Hold",
+    "Lane",
+    "Log",
+    "Recorder",
+    "Served",
+    "StepCall",
+    "Steps",
+    "TaskWorker",
+    "adrive",
+    "aopen_step",
+    "decode",
+    "diverge",
+    "drive",
+    "encode",
+    "find_tasks_by",
+    "fork",
+    "muted",
+    "open_step",
+    "parse_range",
+    "recorder",
+    "recording",
+    "redacts",
+    "session_ids",
+    "value_of",
+    "write_ranges",
+]
+
+# `client` is a Client or an AsyncClient: both are faces of one core, which is all that is used of them here.
+
+
+def find_tasks_by(find: Callable[[Lane | None], Lane | None]) -> None:
+    """Steps called where no run is about belong to the lane that `find` gives (`TaskWorker.lane`), if it gives one.
+
+    It is given the lane of such a task that the calling context holds, and may give it back.
+    """
+    finders.append(find)
+
+
+def redacts(client: Any) -> bool:
+    """Whether the client was given rules of what to take out: what is not written through steps does not obey them."""
+    return bool(client._core.rules.active)
+
+
+def recorder(client: Any, session: str) -> Recorder:
+    """The hold of this client on a session, for an engine of its own. No I/O; ValueError for what cannot be an id."""
+    from agentstream.sessions.ids import checked_id
+
+    return Recorder(client._core, checked_id(session))
+
+
+def drive(client: Any, steps: Steps[T]) -> T:
+    """Runs steps to the end in this thread."""
+    return driving.drive(steps, client._core.backend)
+
+
+async def adrive(client: Any, steps: Steps[T]) -> T:
+    """Runs steps to the end in the running event loop."""
+    return await driving.adrive(steps, client._core.backend)
+
+
+def fork(client: Any, session: str, new_id: str) -> Steps[None]:
+    """As `session.fork(new_id)`: NotFound, SessionExists."""
+    from agentstream.sessions.forking import fork as fork_session
+
+    return fork_session(client._core, session, new_id)
+
+
+def session_ids(client: Any, prefix: str) -> Steps[list[str]]:
+    """The ids of all sessions that begin so. AgentStreamError for a server, which cannot list its streams."""
+    from agentstream.sessions.summaries import places
+
+    return [place.id for place in (yield from places(client._core, prefix))]
+
+
+def value_of(event: Event) -> dict[str, Any]:
+    """What an event says, in its recorded form, read afresh: nothing is kept of it in the log."""
+    from agentstream.sessions.codec import loads
+
+    value = loads(event.raw).get("value")
+    return value if isinstance(value, dict) else {}

@@ -26,8 +26,25 @@ class Unavailable(StoreError):
     """The store could not be reached or did not answer; nothing is known to be lost. Try again."""
 
 
+class BlobLost(StoreError):
+    """A large value or an attachment that a record refers to is gone or damaged; the rest of the record is as it was.
+
+    `sha256` names the content; `session` and `index` the event that refers to it, where one was asked for it.
+    """
+
+    def __init__(self, message: str, *, sha256: str, session: str | None = None, index: int | None = None) -> None:
+        super().__init__(message)
+        self.sha256 = sha256
+        self.session = session
+        self.index = index
+
+
+class ProducerConflict(AgentStreamError):
+    """Another process writes to a stream under the same producer id and epoch; what this one appended is not there."""
+
+
 class NotFound(AgentStreamError):
-    """No such session, run, step or position."""
+    """No such session, stream, run, step or position."""
 
 
 class SessionExists(AgentStreamError):
@@ -127,6 +144,34 @@ class NotSerializable(AgentStreamError, TypeError):
 
 class InvalidExport(AgentStreamError):
     """A file is no export of sessions, or is torn or edited; the message names the line. Nothing was imported."""
+
+
+class Locked(AgentStreamError):
+    """What is asked for is encrypted and cannot be opened here. `reason`: "no key" (the client was given none), "wrong"
+    (another key than those given), "missing" (the session's key is not in this store) or "erased"."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Erased(Locked):
+    """The session was erased, and nobody can read it any more. `at` is when."""
+
+    def __init__(self, message: str, *, at: datetime | None = None) -> None:
+        super().__init__(message, reason="erased")
+        self.at = at
+
+
+class SubscriptionError(AgentStreamError):
+    """A server refuses what is asked of a subscription. `code` is the protocol's: "FENCED" for a wake that is somebody
+    else's by now, "SUBSCRIPTION_ALREADY_EXISTS" for one of another configuration, "NOT_SUPPORTED", "SIGNATURE_INVALID"
+    for a webhook that the server did not sign, …; `holder` is who has claimed the wake, where it says so."""
+
+    def __init__(self, message: str, *, code: str, holder: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.holder = holder
 
 
 class ReplayOffline(AgentStreamError):

@@ -22,6 +22,7 @@ from agentstream.sessions import answering, catalog, family, forking, labels, re
 from agentstream.sessions.cuts import At, index_in
 from agentstream.sessions.events import Event, handed_out
 from agentstream.sessions.family import Node
+from agentstream.sessions.large import attachments_in
 from agentstream.sessions.output import Output
 from agentstream.sessions.questions import Question
 from agentstream.sessions.state import State, Step, fold
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from datetime import timedelta
 
+    from agentstream.agents.attaching import Source
     from agentstream.backends.driving import Steps
+    from agentstream.sessions.attachments import Attachment
     from agentstream.sessions.core import Core
     from agentstream.sessions.transfer import Exported, Target
 
@@ -87,9 +90,10 @@ class _Handle:
         lane = current_lane()
         assert lane is not None
         worker = lane.worker
-        run = next((run for run in worker.state.runs.values() if run.key == worker.run), None)
+        run = worker.recorded
         number = run.start.claim if run is not None else worker.claim.number if worker.claim is not None else None
-        claim = next((event for event in known.of_type("claim") if event.claim == number), None)
+        claims = known.of_type("claim", start=known.first_of(worker.run))
+        claim = next((event for event in claims if event.claim == number), None)
         return claim.index if claim is not None else run.start.index if run is not None else known.index
 
     def _as_begun(self) -> State | None:
@@ -132,6 +136,14 @@ class _Handle:
             return handed_out(recorded)
         return (yield from writing.read_back(self._core, self.id, kind, key))
 
+    def _attach(self, source: Source, media_type: str | None, name: str | None, in_loop: bool) -> Steps[Attachment]:
+        from agentstream.agents.attaching import attaching  # not every program does: imported when it is done
+
+        return attaching(self._core, self.id, source, media_type, name, in_loop=in_loop)
+
+    def _attachments(self) -> Steps[list[Attachment]]:
+        return attachments_in((yield from self._events(None, None)))
+
     def _questions(self) -> Steps[list[Question]]:
         begun = self._as_begun()
         if begun is None:
@@ -151,6 +163,11 @@ class _Handle:
 
         return export(self._core, self.id, file, form=form, forks=forks)
 
+    def _erase(self, forks: bool) -> Steps[list[str]]:
+        from agentstream.sessions.encryption.erasing import erase
+
+        return erase(self._core, self.id, forks=forks, take_over=self._options.take_over)
+
     def _rewind(self, at: At) -> Steps[None]:
         return settling.rewind(self._core, self.id, at, take_over=self._options.take_over)
 
@@ -162,8 +179,15 @@ class _Handle:
         return family.tree(self._core, self.id)
 
     def _resolve(self, step: Any, result: Any, error: Any) -> Steps[None]:
-        outcome = settling.resolution(step, result, error)
+        outcome = settling.resolution(step, result, error, self._core.rules)
         return settling.resolve(self._core, self.id, step, outcome, take_over=self._options.take_over)
+
+    def _compact(self, keep_old: bool) -> Steps[Any]:
+        if self._known() is not None:
+            raise AgentStreamError(f"session {self.id!r} cannot be compacted from inside its own run; do it outside")
+        from agentstream.sessions.compacting import compact  # not every program does
+
+        return compact(self._core, self.id, keep_old=keep_old, take_over=self._options.take_over)
 
     def _seal(self) -> Steps[None]:
         return settling.seal(self._core, self.id, take_over=self._options.take_over)
@@ -276,6 +300,20 @@ class Session(_Handle):
         """
         return self._drive(self._append(type, value, key, False))
 
+    def attach(self, source: Source, *, media_type: str | None = None, name: str | None = None) -> Attachment:
+        """Keeps a file's or other content beside the session; what it returns stands for it in values.
+
+        `source` is a path, bytes or a binary file, read piece by piece; the media type and the name are
+        by default what a path tells. To be used in arguments, results and messages of any session of this
+        store; a content that nothing refers to goes with `client.gc`, after a day. In a run it is a step.
+        Raises OSError for a source that cannot be read, StoreError.
+        """
+        return self._drive(self._attach(source, media_type, name, False))
+
+    def attachments(self) -> list[Attachment]:
+        """The attachments that the events of the session refer to, each once, in their order."""
+        return self._drive(self._attachments())
+
     def questions(self) -> list[Question]:
         """The questions that somebody can answer now, the oldest first; `state().questions` has all there ever were."""
         return self._drive(self._questions())
@@ -302,6 +340,17 @@ class Session(_Handle):
         """
         self._drive(self._rewind(at))
 
+    def compact(self, *, keep_old: bool = True) -> str | None:
+        """Begins a new life of the session with what is still needed: messages, a user's own events, labels, every run
+        with its end, and all steps of runs that can go on. Steps of ended runs, deltas and what does not count go.
+
+        Returns the id under which the old life, sealed, can be read; None where it is deleted (`keep_old=False`).
+        Positions of the old life are no positions of the new (ValueError), its followers come to their end, its forks
+        stay. If it breaks off, the id answers as before or with the new life; the same call finishes it.
+        SessionBusy while a worker lives; NotFound if there is no such session.
+        """
+        return self._drive(self._compact(keep_old))
+
     def seal(self) -> None:
         """Ends the session for ever; followers come to their end. SessionBusy while a worker lives."""
         self._drive(self._seal())
@@ -309,6 +358,15 @@ class Session(_Handle):
     def delete(self) -> None:
         """Deletes the session. Its forks stay readable and its id can be used again."""
         self._drive(settling.delete(self._core, self.id))
+
+    def erase(self, *, forks: bool = False) -> list[str]:
+        """Makes an encrypted session unreadable for ever by forgetting its key; returns the ids of what was erased.
+
+        It is listed as "erased" until it is deleted. Forks read on what they share, unless
+        `forks`: then they are erased too. Raises SessionBusy while a worker is at it, NotFound,
+        AgentStreamError for a session that is not encrypted.
+        """
+        return self._drive(self._erase(forks))
 
     def label(self, title: str | None = None, tags: Mapping[str, Any] | None = None) -> None:
         """Gives the session a title and tags, by which `client.sessions` finds it; a tag given as None goes away."""
@@ -401,6 +459,14 @@ class AsyncSession(_Handle):
         """As `Session.append`."""
         return await self._drive(self._append(type, value, key, True))
 
+    async def attach(self, source: Source, *, media_type: str | None = None, name: str | None = None) -> Attachment:
+        """As `Session.attach`, reading the source without blocking the event loop."""
+        return await self._drive(self._attach(source, media_type, name, True))
+
+    async def attachments(self) -> list[Attachment]:
+        """As `Session.attachments`."""
+        return await self._drive(self._attachments())
+
     async def questions(self) -> list[Question]:
         """As `Session.questions`."""
         return await self._drive(self._questions())
@@ -421,6 +487,10 @@ class AsyncSession(_Handle):
         """As `Session.rewind`."""
         await self._drive(self._rewind(at))
 
+    async def compact(self, *, keep_old: bool = True) -> str | None:
+        """As `Session.compact`."""
+        return await self._drive(self._compact(keep_old))
+
     async def seal(self) -> None:
         """As `Session.seal`."""
         await self._drive(self._seal())
@@ -428,6 +498,10 @@ class AsyncSession(_Handle):
     async def delete(self) -> None:
         """As `Session.delete`."""
         await self._drive(settling.delete(self._core, self.id))
+
+    async def erase(self, *, forks: bool = False) -> list[str]:
+        """As `Session.erase`."""
+        return await self._drive(self._erase(forks))
 
     async def label(self, title: str | None = None, tags: Mapping[str, Any] | None = None) -> None:
         """As `Session.label`."""

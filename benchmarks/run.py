@@ -34,10 +34,12 @@ BENCHMARKS: dict[str, int] = {
     "opening": 3,
     "tokens": 3,
     "following": 3,
+    "waking": 1,
     "conversation": 1,  # bytes: every round gives the same
     "importing": ROUNDS,
     "beside_dbos": 3,
     "beside_langgraph": 3,
+    "savers": 3,
 }
 """Their names, and how many rounds of each the table takes the median of."""
 

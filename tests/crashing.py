@@ -16,10 +16,10 @@ class CrashingBackend(FailingBackend):
         super().__init__(inner, after=after)
         self._leases: list[TakeLease] = []
 
-    def execute(self, operation: Any) -> Any:
+    def _admit(self, operation: Any) -> None:
+        super()._admit(operation)
         if isinstance(operation, TakeLease):
             self._leases.append(operation)
-        return super().execute(operation)
 
     def let_go(self) -> None:
         for lease in self._leases:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from javascript import as_javascript, stamped
 from msgspec.structs import replace
 
-from agentstream.backends.base import DropLease, LeaseHeld, TakeLease, Traits
+from agentstream.backends.base import Delist, DropLease, Enlist, LeaseHeld, TakeLease, Traits
 from agentstream.backends.driving import Steps, Wait, adrive, drive
 from agentstream.errors import SessionBusy, Unavailable
 from agentstream.protocol import errors as refusals
@@ -116,6 +116,8 @@ class HostileBackend:
         """Nothing to release: what it keeps is what a server would keep."""
 
     def _steps(self, operation: Any) -> Steps[Any]:
+        if isinstance(operation, (Enlist, Delist)):
+            return None
         deadline = time.monotonic() + (getattr(operation, "wait", None) or 0)
         with self._lock:
             number, self.operations = self.operations, self.operations + 1

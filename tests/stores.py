@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hostile import HostileBackend
+from node_server import node_server
+from our_server import our_server
 
 from agentstream.backends.base import Backend
 from agentstream.backends.embedded import EmbeddedBackend
+from agentstream.backends.remote import RemoteBackend
 
 STORES: dict[str, Callable[[Path], Backend]] = {
     "disk": lambda folder: EmbeddedBackend(folder / "store"),
@@ -17,9 +21,16 @@ STORES: dict[str, Callable[[Path], Backend]] = {
     "hostile": lambda folder: HostileBackend(),
     "ignored": lambda folder: HostileBackend(forks="ignored"),
     "empty": lambda folder: HostileBackend(forks="empty"),
+    "server": lambda folder: RemoteBackend(our_server().place()),
+    "server-disk": lambda folder: RemoteBackend(our_server("file").place()),
+    "node": lambda folder: RemoteBackend(node_server().place()),
+    "node-file": lambda folder: RemoteBackend(node_server("file").place()),
 }
 
-NAMES = list(STORES)
+ALL = bool(os.environ.get("AGENTSTREAM_TEST_ALL"))
+
+REMOTE = ["server", "server-disk", "node", "node-file"] if ALL else ["server", "node"]
+NAMES = ["disk", "memory", "hostile", "ignored", "empty", *REMOTE]
 
 
 def raw_events(session: Any) -> list[bytes]:

@@ -20,5 +20,5 @@ def test_a_guarantee_names_a_test_that_exists(link: str) -> None:
 
 def test_every_guarantee_has_links() -> None:
     sections = (DOCS / "guarantees.md").read_text("utf-8").split("\n## ")[1:]
-    assert len(sections) == 9
+    assert len(sections) >= 9
     assert all("](../" in section for section in sections)

@@ -15,6 +15,7 @@ from setup import ROOT, projects
 OLDEST_PYTHON = "3.10"
 # Versions that these tools bring along from the newest set, so that old libraries are tested by today's tools.
 TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "respx", "hatchling", "uv")
+TEST_TOOLS += ("langgraph", "langchain", "langgraph-checkpoint-conformance")
 HEADER = "# {what}\n# Written by `make pins` from pyproject.toml and integrations/*/pyproject.toml.\n"
 
 
@@ -32,7 +33,7 @@ def compile_pins(source: str, *options: str) -> str:
 
 
 def main() -> None:
-    packages = "".join(f"-e {project}{'[cli]' * (project == ROOT)}\n" for project in projects())
+    packages = "".join(f"-e {project}{'[cli,encryption,server]' * (project == ROOT)}\n" for project in projects())
     groups = [part for group in ("dev", "bench") for part in ("--group", f"{ROOT / 'pyproject.toml'}:{group}")]
     newest = compile_pins(packages + "uv\n", "--upgrade", *groups)
     (ROOT / "constraints.txt").write_text(HEADER.format(what="Every version of the default environment.") + newest)

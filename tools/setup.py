@@ -15,6 +15,7 @@ from environment import Environment
 from running import Failed, say
 
 ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = "[cli,encryption,server]"
 # name: (folder, constraints, dependency group)
 KINDS = {
     "default": (".venv", "constraints.txt", "dev"),
@@ -49,7 +50,7 @@ def main(kind: str) -> None:
     say(f"Setting up {folder}: agentstream, its integrations and what it takes to work on them (a minute or so, once)")
     if not environment.works():
         environment.make()
-    editable = [part for project in projects() for part in ("--editable", f"{project}{'[cli]' * (project == ROOT)}")]
+    editable = [part for project in projects() for part in ("--editable", f"{project}{EXTRAS * (project == ROOT)}")]
     say("Installing what pyproject.toml and integrations/*/pyproject.toml ask for")
     try:
         environment.install(

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from types import MethodType
-from typing import Any, ParamSpec, TypeVar, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args, get_origin, overload
 
 import msgspec
 
@@ -23,6 +23,10 @@ from agentstream.agents.steps import plain_name
 from agentstream.backends.driving import adrive, drive
 from agentstream.errors import AgentStreamError
 from agentstream.sessions import codec
+from agentstream.sessions.secrets import hidden_result, hide, secret_parameters
+
+if TYPE_CHECKING:
+    from agentstream.sessions.redaction import Rules
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,14 +45,15 @@ class AgentSpec:
     streams: bool = False
     """Whether a consumer gets what it yields."""
 
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any], rules: Rules) -> Arguments:
         """The call as it is recorded. TypeError if the function does not take it, NotSerializable if it has no form."""
-        return self.of(arguments_of(self.signature, self.name, args, kwargs))
+        return self.of(arguments_of(self.signature, self.name, args, kwargs), rules)
 
-    def of(self, arguments: dict[str, Any]) -> Arguments:
+    def of(self, arguments: dict[str, Any], rules: Rules) -> Arguments:
         """The call with these arguments, each under its parameter's name, as it is recorded."""
-        encoded = codec.encode(arguments, where=f"arguments of {self.name}")
-        return Arguments(encoded.data, encoded.typed, codec.fingerprint(encoded.data))
+        hidden = hide(arguments, secret_parameters(self.function))
+        encoded = rules.encode(hidden, where=f"arguments of {self.name}", at="arguments")
+        return Arguments(encoded.data, encoded.typed, rules.fingerprint(encoded))
 
     def call(self, encoded: Any, typed: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the function is called with for a recorded call: decode(record), models rebuilt from the annotations."""
@@ -65,9 +70,9 @@ class AgentSpec:
             raise TypeError(f"agent {self.name!r} does not take the recorded argument {next(iter(values))!r}")
         return bound.args, bound.kwargs
 
-    def returned(self, value: Any) -> tuple[Any, Any, bool]:
+    def returned(self, value: Any, rules: Rules) -> tuple[Any, Any, bool]:
         """(what the caller gets, its stored form, whether that needs the annotation to be rebuilt)."""
-        encoded = codec.encode(value, where=f"result of agent {self.name}")
+        encoded = rules.encode(hidden_result(value, self.function), where=f"result of agent {self.name}", at="result")
         return self.served(encoded.data, encoded.typed), encoded.data, encoded.typed
 
     def served(self, encoded: Any, typed: bool) -> Any:

@@ -1,4 +1,4 @@
-"""Asking people: questions with typed answers, and approvals.
+"""Asking people: questions with typed answers.
 
 A question is a step like any other: its outcome, the answer, is recorded and served ever
 after. Until then it stands in the log as a `question` event, and the run needs no process.
@@ -6,7 +6,6 @@ after. Until then it stands in the log as a `question` event, and the run needs 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -18,7 +17,7 @@ from agentstream.agents.calls import StepCall
 from agentstream.agents.opening import backend_here, opening
 from agentstream.agents.waiting import Parked, Room, required_lane, room_of
 from agentstream.backends.driving import adrive, drive
-from agentstream.errors import Denied, NotSerializable, QuestionExpired
+from agentstream.errors import NotSerializable, QuestionExpired
 from agentstream.sessions import codec, moments, schemas
 from agentstream.sessions.answering import plain
 from agentstream.sessions.ids import fresh_id
@@ -31,20 +30,8 @@ T = TypeVar("T")
 
 Expires = float | timedelta | datetime | None
 
-APPROVAL: dict[str, Any] = {
-    "anyOf": [
-        {"type": "boolean"},
-        {
-            "type": "object",
-            "properties": {"approved": {"type": "boolean"}, "reason": {"type": ["string", "null"]}},
-            "required": ["approved"],
-        },
-    ]
-}
-"""What answers an approval: true, false, or an object that gives a reason too."""
 
-
-class _Form(msgspec.Struct, frozen=True):
+class Form(msgspec.Struct, frozen=True):
     """What is asked: the step's name and input, the `question` event's value, and how its answer becomes a value."""
 
     name: str
@@ -79,7 +66,7 @@ def ask(prompt: str, *, schema: Any = None, choices: Iterable[Any] | None = None
       time QuestionExpired is raised when the run goes on.
     """
     required_lane("ask", awaited=False)
-    return drive(_asking(_question(prompt, schema, choices, expires), in_loop=False), backend_here())
+    return drive(asking(_question(prompt, schema, choices, expires), in_loop=False), backend_here())
 
 
 @overload
@@ -97,30 +84,13 @@ async def aask(
 ) -> Any:
     """As `ask`, for async agents. Several questions of concurrent tasks stand open at once."""
     required_lane("ask", awaited=True)
-    return await adrive(_asking(_question(prompt, schema, choices, expires), in_loop=True), backend_here())
-
-
-def approving(step: str, kind: str, arguments: Any, *, in_loop: bool) -> Steps[Denied | None]:
-    """Asks whether a step may be made; returns the error to raise if it may not."""
-    encoded = codec.encode(arguments, where=f"arguments of {step}").data
-    question = {
-        "prompt": f"May {step} be called?",
-        "kind": "approval",
-        "step": step,
-        "arguments": encoded,
-        "schema": APPROVAL,
-    }
-    form = _Form("approve", {"step": step, "kind": kind, "arguments": arguments}, question, None, _verdict)
-    approved, reason = yield from _asking(form, in_loop=in_loop)
-    if approved:
-        return None
-    return Denied(f"{step} was not approved" + (f": {reason}" if reason else ""), reason=reason)
+    return await adrive(asking(_question(prompt, schema, choices, expires), in_loop=True), backend_here())
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------
 
 
-def _question(prompt: str, schema: Any, choices: Iterable[Any] | None, expires: Expires) -> _Form:
+def _question(prompt: str, schema: Any, choices: Iterable[Any] | None, expires: Expires) -> Form:
     if not isinstance(prompt, str) or not prompt:
         raise ValueError(f"a question is a text that is not empty, not {prompt!r}")
     offered = list(choices) if choices is not None else None
@@ -133,7 +103,7 @@ def _question(prompt: str, schema: Any, choices: Iterable[Any] | None, expires: 
     # what identifies the question; the schema is its form, which may be written otherwise by another pydantic
     input = {"prompt": prompt, **({"choices": shown} if shown is not None else {})}
     question = {**codec.encode(input).data, "kind": "question", **({"schema": told} if told is not None else {})}
-    return _Form("ask", input, question, moments.after(expires, "expires") if expires is not None else None, rebuild)
+    return Form("ask", input, question, moments.after(expires, "expires") if expires is not None else None, rebuild)
 
 
 def _by_schema(schema: Any) -> tuple[Any, Callable[[Any], Any]]:
@@ -163,31 +133,15 @@ def _chosen(offered: list[Any], shown: list[Any]) -> Callable[[Any], Any]:
     return rebuild
 
 
-def _verdict(value: Any) -> tuple[bool, str | None]:
-    if isinstance(value, bool):
-        return value, None
-    if isinstance(value, dict) and isinstance(value.get("approved"), bool):
-        return value["approved"], value["reason"] if isinstance(value.get("reason"), str) else None
-    raise ValueError(f"{value!r} neither approves nor denies")
-
-
 # --- one question ----------------------------------------------------------------------------------------------------
 
 
-def _asking(form: _Form, *, in_loop: bool) -> Steps[Any]:
-    call = yield from opening("human", form.name, form.input, in_loop=in_loop)
-    if call.served is not None:
-        if call.served.cancelled:
-            yield from call.worker.forever()
-        return _rebuilt(form, call.served.value(), call)
-    try:
+def asking(form: Form, *, in_loop: bool) -> Steps[Any]:
+    call = yield from opening("human", form.name, form.input, at=None, in_loop=in_loop)
+    if (served := (yield from call.recorded())) is not None:
+        return _rebuilt(form, served.value(), call)
+    with call.underway():
         answer = yield from _answered(form, call)
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-    except BaseException:
-        call.abandon()
-        raise
     if isinstance(answer, QuestionExpired):
         yield from call.failing(answer, in_loop=in_loop)
         raise answer
@@ -195,7 +149,7 @@ def _asking(form: _Form, *, in_loop: bool) -> Steps[Any]:
     return _rebuilt(form, answer.value, call)
 
 
-def _rebuilt(form: _Form, value: Any, call: StepCall) -> Any:
+def _rebuilt(form: Form, value: Any, call: StepCall) -> Any:
     try:
         return form.rebuild(value)
     except ValueError as error:
@@ -204,12 +158,12 @@ def _rebuilt(form: _Form, value: Any, call: StepCall) -> Any:
         ) from error
 
 
-def _answered(form: _Form, call: StepCall) -> Steps[Answer | QuestionExpired]:
+def _answered(form: Form, call: StepCall) -> Steps[Answer | QuestionExpired]:
     """The answer that counts and can be taken; waits for it."""
     room = room_of(call.worker)
     while True:
         question = room.questions.of_step(call.id.identity)
-        if question is None or question.status == "closed":
+        if question is None or question.status == "closed" or not _is_of(call, question):
             yield from _put(form, call, room)
             continue
         answer = question.answer
@@ -225,14 +179,20 @@ def _answered(form: _Form, call: StepCall) -> Steps[Answer | QuestionExpired]:
             yield from room.park(Parked(call.lane, question=question.key))
 
 
-def _put(form: _Form, call: StepCall, room: Room) -> Steps[None]:
+def _is_of(call: StepCall, question: Question) -> bool:
+    """Whether it is this call that asked: a branch with other code may ask something else in the same place."""
+    return call.entry is not None or question.key == call.key
+
+
+def _put(form: Form, call: StepCall, room: Room) -> Steps[None]:
     expires = {"expires": moments.text(form.expires)} if form.expires is not None else {}
-    call.worker.put("question", call.key, {**form.question, **expires})
+    asked = call.rules.event("question", {**form.question, **expires})
+    call.worker.put("question", call.key, asked)
     yield from call.worker.flush()
     yield from room.look()
 
 
-def _objection(form: _Form, answer: Answer) -> str | None:
+def _objection(form: Form, answer: Answer) -> str | None:
     """Why the run cannot take an answer that fits the schema: a type may ask for more than a schema can say."""
     from pydantic_core import ValidationError
 
@@ -247,7 +207,11 @@ def _objection(form: _Form, answer: Answer) -> str | None:
 
 def _refuse(call: StepCall, room: Room, question: Question, answer: Answer, objection: str) -> Steps[None]:
     """Says in the log that an answer is invalid, so that the question is open again for everybody."""
-    value = {"question": question.key, "refuses": answer.event.index, "reason": codec.encode(objection).data}
+    value = {
+        "question": question.key,
+        "refuses": answer.event.index,
+        "reason": codec.encode(call.rules.text(objection)).data,
+    }
     call.worker.put("answer", fresh_id(), value)
     yield from call.worker.flush()
     yield from room.look()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,11 +25,14 @@ from agentstream.agents.worker import Worker
 from agentstream.backends.driving import adrive, drive
 from agentstream.errors import AgentStreamError, OutcomeUnknown, ReplayOffline
 from agentstream.sessions import codec
+from agentstream.sessions.attachments import attachments_from
 from agentstream.sessions.events import StepKey, user_value
+from agentstream.sessions.redaction import Held
 
 if TYPE_CHECKING:
     from agentstream.backends.base import Backend
     from agentstream.backends.driving import Steps
+    from agentstream.sessions.redaction import Rules
 
 Effect = Literal["repeat", "once", "pure"]
 
@@ -109,8 +113,12 @@ class StepCall:
     """Gives `(result, usage)` where the run's function ends and nobody finished this call: a stream left half read."""
     _deltas: int = 0
     _delta: _Delta | None = field(default=None, repr=False)
+    _held: Held = field(init=False, repr=False)
     _emitted: int = 0
     _done: bool = False
+
+    def __post_init__(self) -> None:
+        self._held = Held(self.rules)
 
     @property
     def key(self) -> str:
@@ -147,6 +155,24 @@ class StepCall:
 
     # --- how it begins -----------------------------------------------------------------------------------------------
 
+    def recorded(self) -> Steps[Served | None]:
+        """The outcome where the record has it; a call that was cancelled waits to be cancelled again."""
+        if self.served is not None and self.served.cancelled:
+            yield from self.worker.forever()
+        return self.served
+
+    @contextmanager
+    def underway(self) -> Iterator[None]:
+        """Around what the call does: cancelled in it, it is `cancel`led; broken off otherwise, it is `abandon`ed."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        except BaseException:
+            self.abandon()
+            raise
+
     def beginning(self) -> Steps[None]:
         """Starts an attempt. A `once` step's start is durable before it acts; others ride with what comes next."""
         worker = self.worker
@@ -170,7 +196,12 @@ class StepCall:
         return StepCall(self.worker, self.lane, self.id, self.call, self.effect, self.data, entry=self.entry)
 
     def _put_start(self) -> None:
-        value: dict[str, Any] = {"kind": self.kind, "name": self.name, "input": self.data, "fingerprint": self.call[2]}
+        value: dict[str, Any] = {
+            "kind": self.kind,
+            "name": self.name,
+            "input": self.data,
+            "fingerprint": str(self.call[2]),
+        }
         if self.effect != "repeat":
             value["effect"] = self.effect
         if self.effect == "once":
@@ -183,6 +214,11 @@ class StepCall:
     def feed(self, target: str, text: str, kind: str = "text") -> None:
         """Adds text to what is coming for `target` (a message or tool call id): `kind` is text, reasoning or args."""
         if not text or self.worker.ended:
+            return
+        self._write(target, self._held.add(target, kind, text), kind)
+
+    def _write(self, target: str, text: str, kind: str) -> None:
+        if not text:
             return
         delta = self._delta
         if delta is None or delta.target != target or delta.kind != kind:
@@ -203,21 +239,22 @@ class StepCall:
         self._emitted += 1
         key = key or f"{self.key}/{self._emitted}"
         if not self.worker.ended:
-            self.worker.put(type, key, user_value(type, value), within=START_WITHIN)
+            self.worker.put(type, key, self.rules.event(type, user_value(type, value)), within=START_WITHIN)
         return key
 
     # --- how it ends -------------------------------------------------------------------------------------------------
 
     def finishing(self, result: Any, *, usage: dict[str, Any] | None = None, in_loop: bool = False) -> Steps[Any]:
-        encoded = self._encoded(result)
+        encoded = self.encoded(result)
         yield from self.finishing_with(encoded, usage=usage, in_loop=in_loop)
-        return codec.decode(encoded.data)
+        with attachments_from(self.worker.core.blobs):
+            return codec.decode(encoded.data)
 
     def finishing_with(
         self, result: codec.Encoded, *, usage: dict[str, Any] | None = None, in_loop: bool = False
     ) -> Steps[None]:
         """As `finishing`, for a result that is encoded already."""
-        yield from self._end(_finished(result, usage), in_loop=in_loop)
+        yield from self._end(self._finished(result, usage), in_loop=in_loop)
 
     def failing(
         self,
@@ -228,26 +265,47 @@ class StepCall:
         happened: bool = False,
         retried: bool = False,
         in_loop: bool = False,
-    ) -> Steps[None]:
+    ) -> Steps[BaseException]:
         """`happened`: the effect was had, only its result has no record; it is never tried again.
 
         `retried`: another attempt follows at once, and the code sees only what comes of that.
+        Returns what the code is to see: the error, or what the record says if something was taken out of it.
         """
-        recorded = RecordedError.of(error) if error is not None else RecordedError("Error", "the call failed")
+        error = error or RuntimeError("the call failed")
+        recorded = RecordedError.of(error, self.rules)
         value: dict[str, Any] = {"error": recorded.stored()}
         if result is not None:
-            value["result"] = self._encoded(result).data
+            value["result"] = self.encoded(result).data
         if usage:
-            value["usage"] = codec.encode(usage).data
+            value["usage"] = self.rules.encode(usage, where="usage", at="usage").data
         if happened:
             value["happened"] = True
         if retried:
             value["retried"] = True
         self.failed = True
         yield from self._end(value, in_loop=in_loop)
+        return recorded.seen(error)
 
-    def _encoded(self, result: Any) -> codec.Encoded:
-        return codec.encode(result, where=f"result of {self.name}")
+    def encoded(self, result: Any) -> codec.Encoded:
+        """A result as it is recorded. Raises NotSerializable."""
+        return self.rules.encode(result, where=f"result of {self.name}", at="result")
+
+    @property
+    def redacts(self) -> bool:
+        """Whether something may be taken out of what the step records: then code is to get what was recorded."""
+        return self.rules.active
+
+    def redacted(self, value: Any) -> Any:
+        """A result, or a part of one that is recorded in another form, as code is to get it. Raises NotSerializable."""
+        return codec.decode(self.encoded(value).data)
+
+    def redacted_pieces(self, pieces: list[str]) -> list[str]:
+        """The pieces of one text, as many, without what is taken out of the whole."""
+        return self.rules.pieces(pieces)
+
+    @property
+    def rules(self) -> Rules:
+        return self.worker.core.rules
 
     def _end(self, value: dict[str, Any], *, in_loop: bool) -> Steps[None]:
         worker = self.worker
@@ -278,6 +336,9 @@ class StepCall:
             return False
         if self._done:
             raise AgentStreamError(f"step {self.key} has its outcome already")
+        if self._goes_on:
+            for target, kind, text in self._held.rest():
+                self._write(target, text, kind)
         self._done = True
         self.worker.open_calls.pop(self, None)
         self.worker.progress.landed()
@@ -287,7 +348,7 @@ class StepCall:
         """The run's function has ended, and nobody has finished this call: what `if_left` gives is its outcome."""
         if self.if_left is not None and not self._done:
             result, usage = self.if_left()
-            value = _finished(self._encoded(result), usage)
+            value = self._finished(self.encoded(result), usage)
             self._close()
             self.worker.put("outcome", self.key, value, packed="result")
 
@@ -331,7 +392,7 @@ class StepCall:
             self._close()
             self.worker.stop(unknown(self.worker, self.key, "was cancelled while it acted"))
         else:
-            self._put_cancelled({} if result is None else {"result": codec.encode(result).data})
+            self._put_cancelled({} if result is None else {"result": self.encoded(result).data})
 
     def raised_cancelled(self) -> Steps[None]:
         """The call raised a cancellation that nobody had asked for: an outcome like an error."""
@@ -353,25 +414,24 @@ class StepCall:
         worker = self.worker
         return worker.poison is None and not worker.ended and not worker.replaying
 
+    def _finished(self, result: codec.Encoded, usage: dict[str, Any] | None) -> dict[str, Any]:
+        """The stored value of an outcome."""
+        value: dict[str, Any] = {"result": result.data}
+        if result.typed:
+            value["typed"] = True
+        if usage:
+            value["usage"] = self.rules.encode(usage, where="usage", at="usage").data
+        return value
+
     def abandon(self) -> None:
         """Leaves the step without an outcome, as a crash would."""
         if not self._done:
             self._close()
 
 
-def _finished(result: codec.Encoded, usage: dict[str, Any] | None) -> dict[str, Any]:
-    """The stored value of an outcome."""
-    value: dict[str, Any] = {"result": result.data}
-    if result.typed:
-        value["typed"] = True
-    if usage:
-        value["usage"] = codec.encode(usage).data
-    return value
-
-
 def identity_hash(worker: Worker, key: StepKey) -> str:
     """22 characters that a step's identity alone decides: incarnation, last rewind, run, lane, ordinal."""
-    parts = (worker.state.incarnation, worker.state.last_rewind, *key.identity)
+    parts = (*worker.state.identity, *key.identity)
     return urlsafe_b64encode(sha256("\0".join(map(str, parts)).encode()).digest()[:16]).decode()[:22]
 
 

@@ -24,7 +24,7 @@ def child_run(spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *,
     assert lane is not None
     worker = lane.worker
     worker.check()
-    arguments = spec.bind(args, kwargs)
+    arguments = spec.bind(args, kwargs, worker.core.rules)
     call = ("agent", spec.name, arguments.fingerprint)
     entry = yield from worker.lanes.place(lane, call, arguments.data, in_loop=in_loop)
     assert lane.entry is not None
@@ -33,9 +33,9 @@ def child_run(spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *,
     token = enter(Lane(worker, key, lane, lane.owner, worker.journal.lane(key, ROOT)))
     try:
         result = yield Call(lambda: spec.function(*call_args, **call_kwargs))
-        value, data, typed = spec.returned(result)
+        value, data, typed = spec.returned(result, worker.core.rules)
     except Exception as error:
-        _end(worker, key, "failed", {"error": RecordedError.of(error).stored()})
+        _end(worker, key, "failed", {"error": RecordedError.of(error, worker.core.rules).stored()})
         raise
     finally:
         leave(token)
@@ -50,7 +50,7 @@ def child_items(spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any], 
     assert spec.generator is not None
     worker = lane.worker
     worker.check()
-    arguments = spec.bind(args, kwargs)
+    arguments = spec.bind(args, kwargs, worker.core.rules)
     call = ("agent", spec.name, arguments.fingerprint)
     entry = yield from worker.lanes.place(lane, call, arguments.data, in_loop=in_loop)
     key = _begin(worker, lane, entry, spec, arguments)
@@ -58,12 +58,12 @@ def child_items(spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any], 
     child = Lane(worker, key, lane, lane.owner, worker.journal.lane(key, ROOT))
     try:
         result = yield from passed_on(spec.generator(*call_args, **call_kwargs), child)
-        value, data, typed = spec.returned(result)
+        value, data, typed = spec.returned(result, worker.core.rules)
     except Left:
         _end(worker, key, "cancelled", {})  # its caller has enough of it, and goes on
         raise
     except Exception as error:
-        _end(worker, key, "failed", {"error": RecordedError.of(error).stored()})
+        _end(worker, key, "failed", {"error": RecordedError.of(error, worker.core.rules).stored()})
         raise
     _end(worker, key, "finished", {"result": data, **({"typed": True} if typed else {})})
     return value
@@ -86,7 +86,7 @@ def run_value(spec: AgentSpec, arguments: Arguments, parent: str | None = None) 
     return {
         "agent": spec.name,
         "arguments": arguments.data,
-        "fingerprint": arguments.fingerprint,
+        "fingerprint": str(arguments.fingerprint),
         **({"typed": True} if arguments.typed else {}),
         **({"parent": parent} if parent is not None else {}),
     }
@@ -95,7 +95,7 @@ def run_value(spec: AgentSpec, arguments: Arguments, parent: str | None = None) 
 def _end(worker: Worker, key: str, status: str, value: dict[str, Any]) -> None:
     if worker.replaying or worker.poison is not None or worker.ended:
         return
-    run = next((run for run in worker.state.runs.values() if run.key == key), None)
+    run = next((run for run in worker.state.runs_below(worker.run) if run.key == key), None)
     if run is not None and run.status == status and status in ("finished", "cancelled"):
         return
     if status == "finished":

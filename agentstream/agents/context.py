@@ -131,9 +131,18 @@ def _task_or_thread() -> asyncio.Task[Any] | threading.Thread:
     return task if task is not None else threading.current_thread()
 
 
+finders: list[Callable[[Lane | None], Lane | None]] = []
+"""Those who run code by themselves: given the lane that the context holds, the lane of their task that is called in."""
+
+
 def lane_here() -> Lane | None:
     """The lane of the calling code, None for code that belongs to no run of this process."""
     lane = _lane.get()
+    if finders and (lane is None or lane.worker.found) and not _outside.get():
+        held = lane
+        lane = next((found for find in finders if (found := find(held)) is not None), None)
+        if lane is not held:
+            _lane.set(lane)
     if lane is None:
         return None
     worker = lane.worker

@@ -24,6 +24,7 @@ from agentstream.backends.driving import adrive, drive
 from agentstream.errors import Interrupted
 from agentstream.protocol.operations import Read
 from agentstream.sessions import codec
+from agentstream.sessions.large import whole_value
 from agentstream.sessions.patience import asked
 from agentstream.sessions.waits import user_messages
 
@@ -72,19 +73,14 @@ async def ainterrupted() -> bool:
 def first_unread(worker: Worker) -> int:
     """The index from which on messages were not read, as the record has it and as far as the run has come."""
     state = worker.state
-    read = [
-        step.result for step in state.steps if (step.kind, step.name) == ("human", "inbox") and _mine(worker, step.run)
-    ]
+    read = [step.result for step in state.steps_of(worker.run) if (step.kind, step.name) == ("human", "inbox")]
     return max((each["upto"] for each in read if isinstance(each, dict)), default=_run_began(state, worker))
-
-
-def _mine(worker: Worker, run: str) -> bool:
-    return run == worker.run or run.startswith(worker.run + "/")
 
 
 def _run_began(state: State, worker: Worker) -> int:
     """The index of the claim under which the run began: what was said before is none of its messages."""
-    claims = (event.index for event in state.of_type("claim") if event.value.get("run") == worker.run)
+    claims = state.of_type("claim", start=state.first_of(worker.run))
+    claims = (event.index for event in claims if event.value.get("run") == worker.run)
     return next(claims, state.index)
 
 
@@ -96,27 +92,17 @@ def _unread(room: Room) -> int:
 
 def _reading(wait: bool, *, in_loop: bool) -> Steps[list[dict[str, Any]]]:
     call = yield from opening("human", "inbox", {"wait": True} if wait else {}, effect="pure", in_loop=in_loop)
-    if call.served is not None:
-        if call.served.cancelled:
-            yield from call.worker.forever()
-        return call.served.value()["messages"]
+    if (served := (yield from call.recorded())) is not None:
+        return served.value()["messages"]
     room = room_of(call.worker)
-    try:
+    with call.underway():
         yield from room.look()
         while wait and not any(user_messages(room.messages, _unread(room))):
             yield from room.park(Parked(call.lane, inbox=_unread(room)))
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-    except BaseException:
-        call.abandon()
-        raise
     # nothing is awaited between looking and taking: two lanes never get the same message
     fresh = list(user_messages(room.messages, _unread(room)))
     room.unread = max([_unread(room), *(event.index + 1 for event in fresh)])
-    result = yield from call.finishing(
-        {"messages": [codec.decode(event.value) for event in fresh], "upto": room.unread}
-    )
+    result = yield from call.finishing({"messages": [whole_value(event) for event in fresh], "upto": room.unread})
     return result["messages"]
 
 

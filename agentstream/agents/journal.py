@@ -14,6 +14,7 @@ import msgspec
 
 from agentstream.agents.turns import Turn
 from agentstream.sessions.events import StepKey
+from agentstream.sessions.fingerprints import Fingerprint, agree, shape_of
 
 if TYPE_CHECKING:
     from agentstream.agents.context import Lane
@@ -24,6 +25,11 @@ Call = tuple[str, str, str]
 """What a call is matched by: kind, name, fingerprint of its input."""
 
 ROOT = "0"
+
+
+def same(recorded: Call, now: Call) -> bool:
+    """Whether a call is the recorded one."""
+    return recorded == now or (recorded[:2] == now[:2] and agree(recorded[2], now[2]))
 
 
 class Entry(msgspec.Struct, eq=False):
@@ -42,6 +48,8 @@ class Entry(msgspec.Struct, eq=False):
     observed: bool = True
     """Whether the code went on after the outcome: an error that nobody saw is tried again."""
     number: int = 0
+    inherited: bool = False
+    """Begun in the history that a fork shares with its source."""
     asked: bool = False
     start: Turn = msgspec.field(default_factory=Turn)
     turn: Turn = msgspec.field(default_factory=Turn)
@@ -62,6 +70,11 @@ class Entry(msgspec.Struct, eq=False):
     def unknown(self) -> bool:
         """A `once` step that was begun, and nobody knows what came of it."""
         return self.step is not None and self.step.outcome is None and self.step.effect == "once"
+
+    @property
+    def asks_on(self) -> bool:
+        """A question that a branch inherited open: it knows its lane by it, and may ask something else."""
+        return self.inherited and self.outcome is None
 
     @property
     def binding(self) -> bool:
@@ -100,11 +113,16 @@ class LaneEntry(msgspec.Struct, eq=False):
 
     def fits(self, calls: Iterable[Call]) -> bool:
         """Whether the recorded lane begins with these calls."""
-        return all(n in self.steps and self.steps[n].call == call for n, call in enumerate(calls))
+        return all(n in self.steps and same(self.steps[n].call, call) for n, call in enumerate(calls))
 
     def alike(self, call: Call) -> list[LaneEntry]:
         """The recorded lanes opened from here that begin with this call."""
-        return self._alike.get(call, [])
+        fingerprint = call[2]
+        if not isinstance(fingerprint, Fingerprint):
+            return self._alike.get(call, [])
+        shapes = (shape_of(fingerprint), fingerprint.plain)
+        found = [lane for shape in shapes for lane in self._alike.get((*call[:2], shape), [])]
+        return [lane for lane in found if lane.first is not None and same(lane.first.call, call)]
 
     def missing(self) -> list[LaneEntry]:
         """The recorded lanes opened from here that the code cannot leave out and has not come with."""
@@ -123,7 +141,8 @@ class LaneEntry(msgspec.Struct, eq=False):
         child.parent = self
         self.children.append(child)
         if child.first is not None:
-            self._alike.setdefault(child.first.call, []).append(child)
+            call = child.first.call
+            self._alike.setdefault((*call[:2], shape_of(call[2])), []).append(child)
         if child.binding:
             self._missing[child] = None
 
@@ -164,9 +183,6 @@ class Journal:
         """What was recorded and has not been asked for."""
         return [entry for entry in self.entries if entry.binding and not entry.asked]
 
-    def _mine(self, run: str) -> bool:
-        return run == self.run or run.startswith(self.run + "/")
-
     def _steps(self) -> list[Entry]:
         return [
             Entry(
@@ -177,15 +193,15 @@ class Journal:
                 step.last.start,
                 step.attempts[0].start.index,
                 step=step,
+                inherited=step.last.start.index < self.state.inherited,
             )
-            for step in self.state.steps
-            if self._mine(step.run)
+            for step in self.state.steps_of(self.run)
         ]
 
     def _children(self) -> list[Entry]:
         found: list[Entry] = []
-        for run in self.state.runs.values():
-            place = StepKey.parse(run.key) if run.parent is not None and self._mine(run.key) else None
+        for run in self.state.runs_below(self.run):
+            place = StepKey.parse(run.key) if run.parent is not None else None
             if place is not None:
                 call = ("agent", run.agent, run.fingerprint)
                 found.append(Entry(*place.identity, call, run.start, run.start.index, child=run))
@@ -221,7 +237,8 @@ class Journal:
             )
 
     def _failed_after(self, index: int) -> bool:
-        return any(event.index > index and event.value.get("run") == self.run for event in self.state.of_type("error"))
+        errors = self.state.of_type("error", start=index)
+        return any(event.index > index and event.value.get("run") == self.run for event in errors)
 
     def _opened(self, entry: Entry) -> int:
         first = self.lanes[entry.run, entry.lane].first

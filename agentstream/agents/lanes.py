@@ -13,8 +13,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from agentstream.agents.context import Caller, Lane
-from agentstream.agents.journal import Call, Entry, Journal, LaneEntry
+from agentstream.agents.journal import Call, Entry, Journal, LaneEntry, same
 from agentstream.agents.stops import Stop
+from agentstream.sessions.fingerprints import unsure
 
 if TYPE_CHECKING:
     from agentstream.agents.worker import Worker
@@ -33,6 +34,8 @@ class Lanes:
         self._lock = threading.RLock()
         self._of_tasks: weakref.WeakKeyDictionary[Any, list[Lane]] = weakref.WeakKeyDictionary()
         self._parked: list[Future[None]] = []
+        self.unsure: dict[Entry, None] = {}
+        """Recorded steps that the code's agree with as far as was recorded, for want of the key to know more."""
 
     def opened_from(self, parent: Lane, caller: Caller) -> Lane:
         """The lane of another task or thread that was opened from `parent`; a new one at its first call."""
@@ -74,6 +77,8 @@ class Lanes:
             yield from self._settle(lane, call, data, in_loop=in_loop)
         recorded = yield from self._agreed(lane, call, data, in_loop=in_loop)
         self._worker.progress.moved()
+        if lane.place is not None:
+            lane.place.end()
         if lane.held:
             from agentstream.agents.saying import placed  # which stands on steps, as these do on lanes
 
@@ -93,7 +98,11 @@ class Lanes:
         while True:
             with self._lock:
                 recorded = self._recorded(lane, call)
-                if recorded is None or recorded.call == call:
+                if recorded is not None and recorded.asks_on and not same(recorded.call, call):
+                    recorded = None
+                if recorded is None or same(recorded.call, call):
+                    if recorded is not None and recorded.call[2] != call[2] and unsure(recorded.call[2], call[2]):
+                        self.unsure[recorded] = None
                     lane.calls.append(call)
                     lane.cursor += 1
                     return recorded
@@ -124,13 +133,17 @@ class Lanes:
         sync step in an event loop cannot wait for them, for they need the loop: it is new.
         """
         worker = self._worker
-        parent = _opener(lane)
         waits = in_loop or not _loop_runs_here()
         at_most = CERTAIN if worker.replaying and worker.record_is_whole else None
         while True:
             worker.check()
             with self._lock:
-                match = next((child for child in parent.alike(call) if child.holder is None), None)
+                opener = _opener(lane)
+                parent = _entry(opener)
+                match = _free(parent, call)
+                if match is None and self._exchange_opener(opener, call):
+                    parent = _entry(opener)
+                    match = _free(parent, call)
                 missing = parent.missing() if match is None else []
                 if match is None and not (missing and waits):
                     match = self._journal.lane(lane.run, self._new_id(parent))
@@ -175,7 +188,7 @@ class Lanes:
                 return None
             better = self._other(lane, call, whole=True)
             lane.alone = better is None and not self._likenesses(lane)
-        elif recorded.call != call:
+        elif not same(recorded.call, call):
             better = self._other(lane, call, whole=True) or self._other(lane, call, whole=False)
         else:
             return recorded
@@ -201,6 +214,20 @@ class Lanes:
                 return other
         return None
 
+    def _exchange_opener(self, opener: Lane, call: Call) -> bool:
+        """Gives a lane that opens another one the record of a sibling that began alike and opened such a lane."""
+        entry = _entry(opener)
+        if entry.parent is None or not opener.calls or opener.cursor > len(entry.steps) or _has_opened(entry):
+            return False
+        for other in entry.parent.alike(opener.calls[0]):
+            holder = other.holder
+            if other is entry or not other.fits(opener.calls) or _has_opened(other) or _free(other, call) is None:
+                continue
+            if holder is None or (holder.cursor <= len(other.steps) and entry.fits(holder.calls)):
+                self._exchange(opener, other)
+                return True
+        return False
+
     def _likenesses(self, lane: Lane) -> bool:
         """Whether any sibling record has all the lane has asked: it may turn out to be that one."""
         entry = lane.entry
@@ -224,14 +251,28 @@ class Lanes:
             step.ask(ordinal < lane.cursor)
 
 
-def _opener(lane: Lane) -> LaneEntry:
-    """The record of the nearest lane above that has one."""
+def _opener(lane: Lane) -> Lane:
+    """The nearest lane above that has a record."""
     above = lane.parent
     while above is not None and above.entry is None:
         above = above.parent
     assert above is not None
-    assert above.entry is not None
-    return above.entry
+    return above
+
+
+def _entry(lane: Lane) -> LaneEntry:
+    assert lane.entry is not None
+    return lane.entry
+
+
+def _free(parent: LaneEntry, call: Call) -> LaneEntry | None:
+    """The first recorded lane opened from `parent` that begins with this call, and that no live lane was given."""
+    return next((child for child in parent.alike(call) if child.holder is None), None)
+
+
+def _has_opened(entry: LaneEntry) -> bool:
+    """Whether lanes opened from here were given to live ones."""
+    return any(child.holder is not None for child in entry.children)
 
 
 def _loop_runs_here() -> bool:

@@ -126,7 +126,7 @@ class Child:
         with _lock:
             _at_work.get(self.core, {}).pop((session, self.errand.run), None)
         if ended.error is not None or ended.stop is not None:
-            _log.info("child session %s: %s", session, ended.error or ended.stop)
+            _log.info("child session %s: %s", session, self.core.rules.text(str(ended.error or ended.stop)))
         self.done.set_result(ended)
 
 

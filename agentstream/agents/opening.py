@@ -18,12 +18,14 @@ from agentstream.agents.stops import Stop
 from agentstream.agents.worker import Worker
 from agentstream.backends.base import Traits
 from agentstream.backends.driving import adrive, drive
-from agentstream.errors import AgentStreamError, ReplayOffline
+from agentstream.errors import AgentStreamError, BlobLost, ReplayOffline
 from agentstream.sessions import codec
 from agentstream.sessions.events import StepKey, user_value
+from agentstream.sessions.large import fetch
 
 if TYPE_CHECKING:
     from agentstream.agents.context import Lane
+    from agentstream.agents.journal import Entry
     from agentstream.backends.base import Backend
     from agentstream.backends.driving import Steps
 
@@ -54,9 +56,10 @@ def opening(
     effect: Effect = "repeat",
     fingerprint: Any = None,
     retry: bool = False,
+    at: str | None = "arguments",
     in_loop: bool = False,
 ) -> Steps[StepCall]:
-    """Gives the step its place and its number; see `open_step`."""
+    """Gives the step its place and its number; see `open_step`. `at`: how paths to what is in `input` begin."""
     lane = current_lane()
     if lane is None:
         raise AgentStreamError(f"{kind} {name!r}: there is no run here; ask recording() first")
@@ -64,9 +67,10 @@ def opening(
     worker.check()
     if lane.cursor == lane.interrupt_before:
         raise asyncio.CancelledError  # as the record has it: nothing more is made in this block
-    data = codec.encode(input, where=f"input of {name}").data
-    told = data if fingerprint is None else codec.encode(fingerprint, where=f"key of {name}").data
-    call = (kind, name, codec.fingerprint(told))
+    rules = worker.core.rules
+    encoded = input if type(input) is codec.Encoded else rules.encode(input, where=f"input of {name}", at=at)
+    told = encoded if fingerprint is None else rules.encode(fingerprint, where=f"key of {name}", at=at)
+    data, call = encoded.data, (kind, name, rules.fingerprint(told))
     last = lane.last
     if retry and last is not None and last.call == call:
         if last.served is not None:
@@ -79,6 +83,7 @@ def opening(
     assert lane.entry is not None
     step = StepCall(worker, lane, StepKey(lane.run, lane.entry.id, lane.cursor - 1, 0), call, effect, data, entry=entry)
     _stop_at_until(worker, step)
+    yield from _fetch(worker, entry)
     step.served = _outcome(worker, step)
     if step.served is None:
         yield from step.beginning()
@@ -94,6 +99,16 @@ def opening(
     return step
 
 
+def _fetch(worker: Worker, entry: Entry | None) -> Steps[None]:
+    """Reads what of a recorded result is kept in blobs, without blocking others. A replay has read it already."""
+    recorded = entry.step if entry is not None and entry.served else None
+    if recorded is not None and recorded.outcome is not None and not worker.replaying:
+        try:
+            yield from fetch(recorded)
+        except BlobLost as error:
+            raise worker.stop(error) from error
+
+
 def _outcome(worker: Worker, step: StepCall) -> Served | None:
     """The recorded outcome for this step, None if it is to be made. Raises the stops that forbid making it."""
     entry = step.entry
@@ -103,7 +118,11 @@ def _outcome(worker: Worker, step: StepCall) -> Served | None:
         value = outcome.value
         error = RecordedError.read(value["error"]) if "error" in value else None
         cancelled, raised = bool(value.get("cancelled")), bool(value.get("raised"))
-        return Served(recorded.result, error, cancelled, bool(value.get("typed")), raised)
+        try:
+            result = recorded.result
+        except BlobLost as lost:
+            raise worker.stop(lost) from lost
+        return Served(result, error, cancelled, bool(value.get("typed")), raised)
     if entry is not None and entry.unknown and recorded is not None and not worker.replaying:
         why = "was begun, and the worker ended before it said what came of it"
         raise worker.stop(unknown(worker, recorded.key, why))
@@ -202,8 +221,12 @@ def diverge(message: str, *, call: StepCall) -> NoReturn:
 
 def appending(kind: str, value: Any, key: str | None, *, in_loop: bool = False) -> Steps[tuple[str, str]]:
     """A user's event appended inside a run: a step, and the event in the same append. Returns its type and key."""
-    stored = user_value(kind, value)
-    step = yield from opening("append", kind, {"value": value, "key": key}, in_loop=in_loop)
+    lane = current_lane()
+    assert lane is not None
+    stored = lane.worker.core.rules.event(kind, user_value(kind, value))
+    said = lane.worker.core.rules.encode(value, where=f"value of the {kind} event", at=kind)
+    input = said.within(lambda form: {"value": form, "key": key})
+    step = yield from opening("append", kind, input, in_loop=in_loop)
     if step.served is not None:
         return kind, str(step.served.value())
     name = key or f"{step.key}/1"

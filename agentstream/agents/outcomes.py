@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import structs
 
 from agentstream.errors import NotSerializable, ReplayedError
 from agentstream.sessions import codec
+
+if TYPE_CHECKING:
+    from agentstream.sessions.redaction import Rules
 
 
 class RecordedError(msgspec.Struct, frozen=True):
@@ -26,13 +30,15 @@ class RecordedError(msgspec.Struct, frozen=True):
     module: str = ""
     args: tuple[Any, ...] = ()
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
+    whole: bool = True
+    """Whether nothing of it was taken out."""
 
     @classmethod
-    def of(cls, error: BaseException) -> RecordedError:
-        """The record of an exception; what of it has no JSON form is left out."""
+    def of(cls, error: BaseException, rules: Rules) -> RecordedError:
+        """The record of an exception; what of it has no JSON form is left out, and what the rules take out."""
         known = getattr(error, "_recorded", None)
         if isinstance(known, RecordedError):
-            return known
+            return known._after(rules)
         kind = type(error)
         try:
             text = str(error)
@@ -45,7 +51,18 @@ class RecordedError(msgspec.Struct, frozen=True):
             kind.__module__,
             tuple(_kept(error.args)) if _all_encodable(error.args) else (),
             {name: value for name, value in fields.items() if _all_encodable((value,))},
-        )
+        )._after(rules)
+
+    def _after(self, rules: Rules) -> RecordedError:
+        said = {name: part for name, part in self.stored().items() if name not in ("name", "module")}
+        kept = rules.form(said, "error")
+        if kept is said:
+            return self
+        return structs.replace(RecordedError.read(kept), name=self.name, module=self.module, whole=False)
+
+    def seen(self, error: BaseException) -> BaseException:
+        """What the code gets that the error was raised in: itself, or what any later run gets too."""
+        return error if self.whole else self.exception().with_traceback(error.__traceback__)
 
     @classmethod
     def read(cls, value: Any) -> RecordedError:
@@ -56,7 +73,7 @@ class RecordedError(msgspec.Struct, frozen=True):
         fields = codec.decode(value.get("fields"))
         return cls(
             str(value.get("name", "Error")),
-            str(value.get("text", "")),
+            str(codec.decode(value.get("text", ""))),
             str(value.get("module", "")),
             tuple(args) if isinstance(args, list) else (),
             fields if isinstance(fields, dict) else {},

@@ -21,12 +21,15 @@ from agentstream.agents.stops import Stop
 from agentstream.agents.worker import Worker
 from agentstream.errors import Diverged, ReplayOffline
 from agentstream.sessions import codec
+from agentstream.sessions.fingerprints import VARIABLE
+from agentstream.sessions.large import fetch
 from agentstream.sessions.state import Run, State, fold
 
 if TYPE_CHECKING:
     from agentstream.agents.agent import AgentSpec
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
+    from agentstream.sessions.redaction import Rules
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -35,6 +38,8 @@ class Report(msgspec.Struct, frozen=True):
     `identical`: the code went the recorded way as far as the replay went. `result` is what
     it returned (None if it did not come to its end), `steps` how many recorded steps it was
     served, `divergence` the first disagreement, `notes` what else a reader should know.
+    `unsure` is how many calls agree only in what was recorded of them: something was taken out
+    (`Client(redact=…)`), and the key that it could be compared by is not here.
     """
 
     identical: bool
@@ -43,6 +48,7 @@ class Report(msgspec.Struct, frozen=True):
     divergence: Divergence | None = None
     notes: tuple[str, ...] = ()
     error: Exception | None = None
+    unsure: int = 0
 
     def __str__(self) -> str:
         lines = [f"{'identical' if self.identical else 'diverged'}: {self.steps} steps served from the record"]
@@ -79,13 +85,34 @@ def replay(
     recorded = named_run(state, run)
     stop = _until(state, recorded, until)
     worker = Worker(core, session, state, recorded.key, until=stop, sync=not spec.is_async, in_loop=in_loop)
-    plan = _Replayed(recorded, _other_input(spec, recorded, input))
+    plan = _Replayed(recorded, _other_input(spec, recorded, input, core.rules))
+    yield from _read_whole(worker, recorded)
     end = yield from _go(worker, spec, plan)
     if end.divergence is None:
         end.divergence = _compare_ends(worker, recorded, end)
     if recorded.agent != spec.name:
         end.notes.append(f"the run was recorded with agent {recorded.agent!r}, replayed with {spec.name!r}")
-    return Report(end.divergence is None, end.result, len(worker.served), end.divergence, tuple(end.notes), end.error)
+    unsure = len(worker.lanes.unsure)
+    if unsure:
+        end.notes.append(
+            f"{unsure} calls hold values that were not recorded and cannot be compared: they were made under another "
+            f"${VARIABLE}, or the file of it beside the store is gone"
+        )
+    notes = tuple(end.notes)
+    return Report(end.divergence is None, end.result, len(worker.served), end.divergence, notes, end.error, unsure)
+
+
+def _read_whole(worker: Worker, run: Run) -> Steps[None]:
+    """Reads what the record keeps in blobs, where they are on another machine: the replay opens no connection."""
+    if worker.core.backend.traits.lists:
+        return
+    yield from fetch(run, call=True)
+    yield from fetch(run)
+    _ = run.arguments, run.result  # they keep what they were read as
+    for entry in worker.journal.entries:
+        if entry.step is not None and entry.served:
+            yield from fetch(entry.step)
+            _ = entry.step.result
 
 
 def _go(worker: Worker, spec: AgentSpec, plan: _Replayed) -> Steps[_End]:
@@ -109,7 +136,7 @@ def _compare_ends(worker: Worker, run: Run, end: _End) -> Divergence | None:
     before = worker.before(None)
     number = worker.journal.index(None)
     if end.error is not None:
-        now = RecordedError.of(end.error)
+        now = RecordedError.of(end.error, worker.core.rules)
         actual = {"name": now.name, "text": now.text}
         if run.status == "finished":
             return compare(before, number, "0", "raised", run.encoded_result, actual, _raised_at(end.error))
@@ -127,11 +154,18 @@ def _compare_ends(worker: Worker, run: Run, end: _End) -> Divergence | None:
         if not _retriable_end(worker):
             return compare(before, number, "0", "did_not_raise", run.error, end.data)
         return None
-    if run.status == "finished" and codec.fingerprint(end.data) != codec.fingerprint(run.encoded_result):
+    if run.status == "finished" and _differ(worker, end.data, run.encoded_result):
         return compare(before, number, "0", "different_output", run.encoded_result, end.data)
     if run.status != "finished":
         end.notes.append(f"the run is {run.status} in the record; the code came to its end without another step")
     return None
+
+
+def _differ(worker: Worker, now: Any, recorded: Any) -> bool:
+    """Whether two results differ; the recorded one may be from before there were rules."""
+    if codec.fingerprint(now) == codec.fingerprint(recorded):
+        return False
+    return codec.fingerprint(now) != codec.fingerprint(worker.core.rules.form(recorded, "result"))
 
 
 def _retriable_end(worker: Worker) -> bool:
@@ -150,20 +184,20 @@ def _raised_at(error: Exception) -> str | None:
     return place
 
 
-def _other_input(spec: AgentSpec, run: Run, input: Any) -> Arguments | None:
+def _other_input(spec: AgentSpec, run: Run, input: Any, rules: Rules) -> Arguments | None:
     """The call with another input: a mapping goes by parameter name over the recorded call, a tuple by place,
     anything else is the first argument."""
     if input is None:
         return None
     if isinstance(input, tuple):
-        return spec.bind(input, {})
+        return spec.bind(input, {}, rules)
     parameters = spec.signature.parameters
     if not isinstance(input, Mapping) or not set(input) <= set(parameters):
         first = next(iter(parameters.values()), None)
         if first is None or first.kind is first.VAR_KEYWORD:
             raise TypeError(f"agent {spec.name!r} takes no input")
         input = {first.name: [input] if first.kind is first.VAR_POSITIONAL else input}
-    made = spec.of({**run.arguments, **input})
+    made = spec.of({**run.arguments, **input}, rules)
     return structs.replace(made, typed=made.typed or bool(run.start.value.get("typed")))
 
 

@@ -17,21 +17,27 @@ from agentstream.agents.children import run_value
 from agentstream.agents.context import enter, leave, run_open
 from agentstream.agents.generators import passed_on
 from agentstream.agents.outcomes import RecordedError
-from agentstream.agents.saying import tell_rest
+from agentstream.agents.saying import end_places, tell_rest
 from agentstream.agents.stops import Stop
 from agentstream.agents.worker import Worker
 from agentstream.agents.writer import Writer
 from agentstream.backends.driving import Call
 from agentstream.errors import (
+    BlobLost,
     NotFound,
     RunCancelled,
     RunExhausted,
     RunPending,
 )
+from agentstream.sessions.attachments import attachments_from
 from agentstream.sessions.claims import release, under_claim, win
 from agentstream.sessions.events import Event, run_key
-from agentstream.sessions.family import cancel_children, own_runs
+from agentstream.sessions.family import cancel_children, own_open_runs
+from agentstream.sessions.fingerprints import agree
+from agentstream.sessions.history import reading
 from agentstream.sessions.ids import fresh_id
+from agentstream.sessions.large import fetch
+from agentstream.sessions.packing import RECALLED
 from agentstream.sessions.state import Run, State, fold
 from agentstream.sessions.waits import refuse_while_waiting
 from agentstream.sessions.writing import open_or_create
@@ -91,7 +97,7 @@ def run(
     if spec.generator is not None:
         raise TypeError(f"agent {spec.name!r} is a generator: iterate over session.stream({spec.name}, …)")
     spec = runnable(function, in_loop=in_loop)
-    return (yield from run_call(core, session, options, spec, spec.bind(args, kwargs), in_loop=in_loop))
+    return (yield from run_call(core, session, options, spec, spec.bind(args, kwargs, core.rules), in_loop=in_loop))
 
 
 def run_call(
@@ -128,8 +134,7 @@ def cancel(core: Core, session: str, options: Options) -> Steps[bool]:
     def build(state: State) -> list[dict[str, Any]] | None:
         return [
             {"kind": "status", "key": run.key, "value": {"status": "cancelled"}, "operation": "update"}
-            for run in own_runs(state)
-            if run.open
+            for run in own_open_runs(state)
         ] or None
 
     done = yield from under_claim(core, session, build, take_over=options.take_over)
@@ -142,13 +147,13 @@ def cancel(core: Core, session: str, options: Options) -> Steps[bool]:
 
 def open_run(state: State) -> Run | None:
     """The run that is not anybody's child and can still go on."""
-    return next((run for run in reversed(own_runs(state)) if run.parent is None and run.open), None)
+    return next((run for run in reversed(own_open_runs(state)) if run.parent is None), None)
 
 
 def _plan(state: State, spec: AgentSpec, arguments: Arguments, options: Options, fresh: str) -> _Plan:
     going = open_run(state)
     if options.run_id is not None:
-        named = state.runs.get(options.run_id)
+        named = state.find_run(options.run_id)
         if named is not None:
             _check_same(state, named, spec, arguments)
             return _go_on(state, named)
@@ -161,7 +166,7 @@ def _plan(state: State, spec: AgentSpec, arguments: Arguments, options: Options,
 
 
 def _plan_resume(state: State, spec: AgentSpec, options: Options) -> _Plan:
-    going = state.runs.get(options.run_id) if options.run_id is not None else open_run(state)
+    going = state.find_run(options.run_id) if options.run_id is not None else open_run(state)
     if going is None:
         raise NotFound(f"session {state.session!r} has no open run to resume; session.run({spec.name}, …) begins one")
     if going.agent != spec.name:
@@ -180,7 +185,7 @@ def _go_on(state: State, run: Run) -> _Plan:
 
 
 def _check_same(state: State, run: Run, spec: AgentSpec, arguments: Arguments) -> None:
-    if run.agent != spec.name or run.fingerprint != arguments.fingerprint:
+    if run.agent != spec.name or not agree(run.fingerprint, arguments.fingerprint):
         raise _pending(state, run)
 
 
@@ -213,7 +218,7 @@ def _exhausted(state: State, run: Run) -> RunExhausted:
 def fruitless_claims(state: State, key: str) -> int:
     """How many claims of this run in a row added no outcome, nor came to wait (in a fork, those of the fork alone)."""
     count = 0
-    for event in state.events[state.inherited :]:
+    for event in state.since(max(state.inherited, state.first_of(key))):
         if event.mark == "fenced":
             continue
         if event.type == "claim" and event.value.get("run") == key:
@@ -245,6 +250,7 @@ def _run(
         plan = plan_for(state)  # what came in between counts
         if plan.finished:
             return (yield from _finished(core, state, spec, plan, in_loop))
+        yield from reading(state.events, min(state.first_of(plan.key), state.index - RECALLED))
         writer = Writer(core.backend, session, claim)
         sync = not spec.is_async
         worker = Worker(core, session, state, plan.key, claim=claim, writer=writer, sync=sync, in_loop=in_loop)
@@ -257,6 +263,7 @@ def _run(
     finally:
         if writer is not None:
             writer.close()
+            core.grew(session, state.index + writer.written)
         yield from release(claim)
 
 
@@ -286,7 +293,9 @@ def _finished(core: Core, state: State, spec: AgentSpec, plan: _Plan, in_loop: b
     run = plan.run
     assert run is not None
     value = run.outcome.value if run.outcome is not None else {}
-    return spec.served(run.encoded_result, bool(value.get("typed")))
+    yield from fetch(run)
+    with attachments_from(core.blobs):
+        return spec.served(run.encoded_result, bool(value.get("typed")))
 
 
 def _attend(worker: Worker, spec: AgentSpec, plan: _Plan) -> Steps[Any]:
@@ -294,7 +303,7 @@ def _attend(worker: Worker, spec: AgentSpec, plan: _Plan) -> Steps[Any]:
     try:
         value, data, typed = yield from call_agent(worker, spec, plan)
     except Exception as error:
-        value = {"run": plan.key, **RecordedError.of(error).stored()}
+        value = {"run": plan.key, **RecordedError.of(error, worker.core.rules).stored()}
         worker.put("error", f"{plan.key}!{worker.claim.number if worker.claim is not None else 0}", value)
         worker.put_status(plan.key, "failed")
         yield from worker.flush()
@@ -311,8 +320,14 @@ def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, A
     Whatever the function returned or raised, what stopped the run is raised instead.
     """
     arguments = plan.arguments
+    if arguments is None and not worker.replaying:
+        try:
+            yield from fetch(plan.run, call=True)
+        except BlobLost as error:
+            raise worker.stop(error) from error
     encoded, typed = (arguments.data, arguments.typed) if arguments is not None else _recorded_call(plan.run)
-    args, kwargs = spec.call(encoded, typed)
+    with attachments_from(worker.core.blobs):
+        args, kwargs = spec.call(encoded, typed)
     token = enter(worker.root)
     try:
         with run_open(worker):
@@ -342,12 +357,15 @@ def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, A
         call = left[0].call
         what = f"the code returned without calling {call[0]} {call[1]!r}, which was recorded"
         raise worker.diverge("missing_call", left[0], None, None, left[0].lane, what)
-    return spec.returned(result)
+    with attachments_from(worker.core.blobs):
+        return spec.returned(result, worker.core.rules)
 
 
 def _leave_open_calls(worker: Worker) -> None:
     for call in list(worker.open_calls):
         call.leave()
+    if worker.telling:
+        end_places(worker)
 
 
 def _recorded_call(run: Run) -> tuple[Any, bool]:
@@ -358,7 +376,7 @@ def named_run(state: State, run_id: str | None) -> Run:
     """The run of this id, or the last one that is nobody's child; NotFound if there is none."""
     if run_id is not None and not isinstance(run_id, str):
         raise TypeError(f"run= is the id of a run, not {run_id!r}")
-    run = state.runs.get(run_id) if run_id is not None else state.run
+    run = state.find_run(run_id) if run_id is not None else state.run
     if run is None:
         raise NotFound(
             f"session {state.session!r} has no run" + (f" {run_id!r}" if run_id is not None else "") + " to replay"

@@ -18,12 +18,15 @@ from agentstream.agents.calls import DELTA_WITHIN, START_WITHIN, _Delta  # pyrig
 from agentstream.agents.context import current_call, current_lane, is_muted
 from agentstream.errors import AgentStreamError
 from agentstream.sessions import codec
-from agentstream.sessions.events import OWN_TYPES, user_value
+from agentstream.sessions.events import OWN_TYPES, is_wrapped, user_value
+from agentstream.sessions.large import put_back
+from agentstream.sessions.redaction import Held
 from agentstream.sessions.writing import check_appendable
 
 if TYPE_CHECKING:
     from agentstream.agents.context import Lane
     from agentstream.agents.worker import Worker
+    from agentstream.sessions.events import Event
 
 KINDS = ("text", "reasoning", "args")
 
@@ -73,7 +76,7 @@ def emit(type: str, value: Any, key: str | None = None) -> None:
         return
     lane = _speaker()
     if lane is not None:
-        _say(lane, _Happening(type, stored, key))
+        _say(lane, _Happening(type, lane.worker.core.rules.event(type, stored), key))
 
 
 def _speaker() -> Lane | None:
@@ -106,6 +109,7 @@ class Place:
         self._deltas = 0
         self._delta: _Delta | None = None
         self._emitted = 0
+        self._held = Held(worker.core.rules)
 
     def say(self, said: _Text | _Happening) -> None:
         if isinstance(said, _Happening):
@@ -113,11 +117,26 @@ class Place:
         elif not self.recorded:
             self._feed(said)
 
+    def end(self) -> None:
+        """Nothing more is said here: what was held of its texts is written."""
+        self.worker.telling.pop(self, None)
+        for target, kind, text in self._held.rest():
+            self._write(target, kind, text)
+
     def _feed(self, said: _Text) -> None:
+        told = "".join(said.parts)
+        text = self._held.add(said.target, said.kind, told)
+        if text is not told:
+            self.worker.telling[self] = None
+        self._write(said.target, said.kind, text)
+
+    def _write(self, target: str, kind: str, text: str) -> None:
+        if not text:
+            return
         current = self._delta
-        if current is None or (current.target, current.kind) != (said.target, said.kind):
-            current = self._delta = _Delta(self, said.target, said.kind)  # type: ignore[arg-type]
-        if current.add("".join(said.parts)):
+        if current is None or (current.target, current.kind) != (target, kind):
+            current = self._delta = _Delta(self, target, kind)  # type: ignore[arg-type]
+        if current.add(text):
             writer = self.worker.writer
             assert writer is not None
             try:
@@ -132,11 +151,15 @@ class Place:
             return
         name = said.key or f"{self.name}~{self._emitted}"
         while (found := state.find(said.type, name)) is not None:
-            if said.key is not None or found.value == _as_read(said):
+            if said.key is not None or _recorded(found) == _as_read(said):
                 return
             name += "'"  # an earlier worker came to say something else here, before a step was tried again
         self._delta = None  # text that comes later stands after it
         self.worker.put(said.type, name, said.stored, within=START_WITHIN)
+
+
+def _recorded(found: Event) -> Any:
+    return found.value if is_wrapped(found.type) else put_back(found.value, found)
 
 
 def _as_read(said: _Happening) -> Any:
@@ -151,6 +174,8 @@ def _say(lane: Lane, said: _Text | _Happening) -> None:
     if place is None or place.ordinal != lane.cursor:
         name = f"{lane.run}/{lane.entry.id}/{lane.cursor}"
         recorded = lane.cursor in lane.entry.steps
+        if place is not None:
+            place.end()
         place = lane.place = Place(lane.worker, name, lane.cursor, recorded=recorded)
     place.say(said)
 
@@ -172,12 +197,25 @@ def placed(lane: Lane, *, recorded: bool) -> None:
         place = Place(lane.worker, f"{lane.run}/{lane.entry.id}/0", 0, recorded=recorded)
         for said in held:
             place.say(said)
+        place.end()
+
+
+def _redacted(said: _Text | _Happening, worker: Worker) -> _Text | _Happening:
+    if isinstance(said, _Text):
+        return _Text(said.target, said.kind, [worker.core.rules.delta("".join(said.parts))])
+    return said
+
+
+def end_places(worker: Worker) -> None:
+    """The run comes to its end: what was held of what its lanes said is written."""
+    for place in list(worker.telling):
+        place.end()
 
 
 def tell_rest(worker: Worker) -> None:
     """The run comes to its end: what was said by tasks and threads that never made a step is written now."""
     for lane in worker.unplaced:
-        held, lane.held = lane.held, []
+        held, lane.held = [_redacted(said, worker) for said in lane.held], []
         told = [(said.target, "".join(said.parts)) if isinstance(said, _Text) else said.stored for said in held]
         name = f"{lane.run}/~{codec.fingerprint(codec.encode(told).data)[:16]}"
         for number, said in enumerate(held, 1):

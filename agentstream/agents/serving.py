@@ -24,7 +24,9 @@ from agentstream.backends.base import LeaseHeld, Watch, Watched
 from agentstream.backends.driving import adrive
 from agentstream.errors import (
     AgentStreamError,
+    Erased,
     Fenced,
+    Locked,
     NotFound,
     RunCancelled,
     RunExhausted,
@@ -116,7 +118,7 @@ class Worker:
         self._core: Core = client._core
         if not self._core.backend.traits.lists:
             raise AgentStreamError(f"{self._core.backend.name} cannot be watched; a worker needs a store that can")
-        self._policy = Policy(named, glob(match), first, max_attempts, first_pause, longest_pause)
+        self._policy = Policy(named, glob(match), self._core.rules, first, max_attempts, first_pause, longest_pause)
         self._concurrency = concurrency
         self._grace = grace
         self._stopping = False
@@ -275,7 +277,10 @@ class _Shift:
             del self._pending[session]
             try:
                 task = await adrive(self._look(session), self._core.backend)
-            except NotFound:
+            except (NotFound, Erased):
+                continue
+            except Locked as error:
+                _log.warning("session %s is left alone: %s", session, error)
                 continue
             except StoreError as error:
                 _log.warning("session %s cannot be read, and is looked at again: %s", session, error)
@@ -392,7 +397,7 @@ class _Shift:
     async def _failed(self, session: str, error: Exception) -> None:
         """A run that failed is due again after its pause. One that cannot go on with this code (it diverged, a step is
         unknown) is left alone by this process until something is said in its session."""
-        told = f"{type(error).__name__}: {error}"
+        told = self._core.rules.text(f"{type(error).__name__}: {error}")
         log = await adrive(self._core.refresh(session), self._core.backend)
         run = open_run(fold(log)) if log is not None else None
         if log is None or run is None or run.status == "failed":

@@ -81,18 +81,10 @@ def _sleeping(name: str, input: dict[str, Any], wake: Callable[[], datetime], *,
     """Two steps: when to wake, and the sleep itself, whose end has its place among the outcomes of other lanes."""
     until = yield from _recorded_wake(name, input, wake, in_loop=in_loop)
     call = yield from opening("clock", "wake", {}, effect="pure", in_loop=in_loop)
-    if call.served is not None:
-        if call.served.cancelled:
-            yield from call.worker.forever()
-        return call.served.value()
-    try:
+    if (served := (yield from call.recorded())) is not None:
+        return served.value()
+    with call.underway():
         yield from _until(call, until)
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-    except BaseException:
-        call.abandon()
-        raise
     yield from call.finishing(None)
 
 

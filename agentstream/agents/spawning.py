@@ -22,6 +22,7 @@ from agentstream.sessions import codec
 from agentstream.sessions.family import SPAWN, Parent, Spawned, cancel_child, is_ready, make_child, parent_of
 from agentstream.sessions.ids import checked_id
 from agentstream.sessions.log import missing
+from agentstream.sessions.secrets import hide, secret_parameters
 from agentstream.sessions.state import fold
 
 if TYPE_CHECKING:
@@ -161,13 +162,13 @@ def _spawning(
 ) -> Steps[_Sent]:
     if named is not None:
         checked_id(named)
-    arguments = spec.bind(args, kwargs)
+    arguments = spec.bind(args, kwargs, required_lane("spawn", awaited=in_loop).worker.core.rules)
     input = {
-        "arguments": dict(spec.signature.bind(*args, **kwargs).arguments),
+        "arguments": hide(dict(spec.signature.bind(*args, **kwargs).arguments), secret_parameters(spec.function)),
         **({"session": named} if named is not None else {}),
         **({"fork": True} if fork else {}),
     }
-    call = yield from opening(SPAWN, spec.name, input, in_loop=in_loop)
+    call = yield from opening(SPAWN, spec.name, input, at=None, in_loop=in_loop)
     if call.served is None:
         told = yield from _beginning(call, named, fork, arguments, in_loop=in_loop)
         sent = _Sent(told["session"], told["run"], call.key, call.lane.run, arguments)
@@ -185,7 +186,7 @@ def _beginning(
     """Makes the child's session, and says so in the record."""
     worker = call.worker
     key = call.idempotency_key
-    parent = Parent(worker.session, worker.state.incarnation, call.lane.run, call.key, key)
+    parent = Parent(worker.session, worker.state.first_life, call.lane.run, call.key, key)
     try:
         shared = (yield from _size_now(worker)) if fork else None
         session = yield from make_child(worker.core, named, parent, call.id.ordinal, shared=shared)
@@ -193,12 +194,11 @@ def _beginning(
         call.cancel()
         raise
     except Exception as error:
-        yield from call.failing(error, in_loop=in_loop)
-        raise
+        raise (yield from call.failing(error, in_loop=in_loop))  # noqa: B904  # itself, or as it was recorded
     except BaseException:
         call.abandon()
         raise
-    told = {"session": session, "run": key, "fingerprint": arguments.fingerprint}
+    told = {"session": session, "run": key, "fingerprint": str(arguments.fingerprint)}
     return (yield from call.finishing({**told, **({"typed": True} if arguments.typed else {})}, in_loop=in_loop))
 
 
@@ -216,24 +216,15 @@ def _size_now(worker: Worker) -> Steps[int]:
 
 def _result(sent: _Sent, spec: AgentSpec, *, in_loop: bool) -> Steps[Any]:
     call = yield from opening(CHILD, spec.name, {"session": sent.session}, in_loop=in_loop)
-    if call.served is not None:
-        if call.served.cancelled:
-            yield from call.worker.forever()
-        return _rebuilt(spec, call.served.value(), call.served.typed)
-    try:
+    if (served := (yield from call.recorded())) is not None:
+        return _rebuilt(spec, served.value(), served.typed)
+    with call.underway():
         ended = yield from _ending(call, sent, spec, in_loop=in_loop)
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-    except BaseException:
-        call.abandon()
-        raise
     if ended.stop is not None:
         call.abandon()
         raise call.worker.stop(ended.stop)
     if ended.error is not None:
-        yield from call.failing(ended.error, in_loop=in_loop)
-        raise ended.error
+        raise (yield from call.failing(ended.error, in_loop=in_loop))
     value = yield from call.finishing(ended.value, in_loop=in_loop)
     return _rebuilt(spec, value, codec.encode(ended.value).typed)
 
@@ -294,19 +285,11 @@ def _status(sent: _Sent, spec: AgentSpec, *, in_loop: bool) -> Steps[str | None]
 
 def _cancel(sent: _Sent, spec: AgentSpec, *, in_loop: bool) -> Steps[bool]:
     call = yield from opening(CHILD, f"{spec.name}.cancel", {"session": sent.session}, in_loop=in_loop)
-    if call.served is not None:
-        if call.served.cancelled:
-            yield from call.worker.forever()
-        return bool(call.served.value())
+    if (served := (yield from call.recorded())) is not None:
+        return bool(served.value())
     worker = call.worker
-    try:
-        done = yield from cancel_child(worker.core, worker.state.incarnation, sent.spawned(spec))
-    except asyncio.CancelledError:
-        call.cancel()
-        raise
-    except BaseException:
-        call.abandon()
-        raise
+    with call.underway():
+        done = yield from cancel_child(worker.core, worker.state.first_life, sent.spawned(spec))
     child = find_child(worker.core, sent.session, sent.run)
     if child is not None:
         child.interrupt()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import msgspec
 
-from agentstream.agents.asking import approving
+from agentstream.agents.approving import approved
 from agentstream.agents.calls import Effect, StepCall, unknown
 from agentstream.agents.context import current_call, current_lane, inside, is_muted, said_outside
 from agentstream.agents.opening import backend_of, lane_recorded, opening
@@ -29,7 +29,9 @@ from agentstream.agents.stops import Stop
 from agentstream.backends.driving import Call, Sleep, adrive, drive
 from agentstream.errors import AgentStreamError, NotSerializable
 from agentstream.sessions import codec
+from agentstream.sessions.attachments import attachments_from
 from agentstream.sessions.ids import fresh_id
+from agentstream.sessions.secrets import hidden_result, hide, secret_parameters
 
 if TYPE_CHECKING:
     from agentstream.agents.context import Lane
@@ -65,6 +67,11 @@ class StepSpec:
         if self.names is not None and not kwargs and len(args) == len(self.names):
             return dict(zip(self.names, args, strict=True))
         return arguments_of(self.signature, self.name, args, kwargs)
+
+    def told(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the record says of a call, and what it is known by."""
+        arguments = self.arguments(args, kwargs)
+        return self.key(*args, **kwargs) if self.key is not None else hide(arguments, secret_parameters(self.function))
 
 
 class _Raise:
@@ -244,16 +251,16 @@ def _lane_of(spec: StepSpec) -> Lane | None:
 
 def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool) -> Steps[Any]:
     """One call of a step: served, or made and recorded."""
-    arguments = spec.arguments(args, kwargs)
-    told = spec.key(*args, **kwargs) if spec.key is not None else arguments
-    denied = (yield from approving(spec.name, spec.kind, told, in_loop=in_loop)) if spec.approve else None
+    denied = None
+    if spec.approve:
+        args, kwargs, denied = yield from approved(spec, args, kwargs, in_loop=in_loop)
+    told = spec.told(args, kwargs)
     effect = spec.effect if denied is None else "repeat"  # nothing is acted out, so nothing can become unknown
     call = yield from opening(spec.kind, spec.name, told, effect=effect, in_loop=in_loop)
     if call.served is not None:
         return (yield from _serve(spec, call))
     if denied is not None:
-        yield from call.failing(denied, in_loop=in_loop)
-        return _Raise(denied)
+        return _Raise((yield from call.failing(denied, in_loop=in_loop)))
     body, pause = _body(spec, args, kwargs), FIRST_PAUSE
     for attempts_left in range(spec.retries, -1, -1):
         outcome = yield from _attempt(spec, call, body, last=not attempts_left, in_loop=in_loop)
@@ -306,21 +313,19 @@ def _attempt(spec: StepSpec, call: StepCall, body: Callable[[], Any], *, last: b
         if spec.effect == "once":
             call.abandon()
             raise call.worker.stop(unknown(call.worker, call.key, f"was not done after {spec.timeout} s")) from None
-        yield from call.failing(error, retried=not last, in_loop=in_loop)
-        return _Raise(error)
+        return _Raise((yield from call.failing(error, retried=not last, in_loop=in_loop)))
     except Exception as error:
-        yield from call.failing(error, retried=not last, in_loop=in_loop)
-        return _Raise(error)
+        return _Raise((yield from call.failing(error, retried=not last, in_loop=in_loop)))
     except BaseException as error:
         call.abandon()
         call.worker.interrupt(error)
         raise
     try:
-        encoded = codec.encode(result, where=f"result of {spec.name}")
-        value = _typed(spec, codec.decode(encoded.data), encoded.typed)
+        encoded = call.encoded(hidden_result(result, spec.function))
+        with attachments_from(call.worker.core.blobs):
+            value = _typed(spec, codec.decode(encoded.data), encoded.typed)
     except NotSerializable as error:
-        yield from call.failing(error, happened=True, in_loop=in_loop)
-        return _Raise(error, final=True)
+        return _Raise((yield from call.failing(error, happened=True, in_loop=in_loop)), final=True)
     yield from call.finishing_with(encoded, in_loop=in_loop)
     return value
 

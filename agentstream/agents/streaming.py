@@ -46,7 +46,7 @@ def stream(
             f"agent {spec.name!r} is an async generator: "
             f"`async for item in AsyncClient(…).session(…).stream({spec.name}, …)`"
         )
-    arguments = spec.bind(args, kwargs)
+    arguments = spec.bind(args, kwargs, core.rules)
     spec = replace(spec, function=spec.generator, streams=True)
     return _items(runs.run_call(core, session, options, spec, arguments, in_loop=False), backend)
 
@@ -67,7 +67,7 @@ def astream(
 ) -> AsyncGenerator[Any, None]:
     """As `stream`, in an event loop; a plain generator is gone through in a thread."""
     spec = _generator_agent(function)
-    arguments = spec.bind(args, kwargs)
+    arguments = spec.bind(args, kwargs, core.rules)
     pipe = _Pipe()
     assert spec.generator is not None
     through = apiped(spec.generator, pipe.hand) if spec.is_async else piped(spec.generator, pipe.hand_over)

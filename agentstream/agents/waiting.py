@@ -75,8 +75,9 @@ class Room:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = weakref.ref(worker)  # which is the key that this room is kept under
-        self.questions = questions_of(worker.state)
-        self.messages: list[Event] = [*user_messages(worker.state.of_type("message"), 0)]
+        first = worker.state.first_of(worker.run)
+        self.questions = questions_of(worker.state, first)
+        self.messages: list[Event] = [*user_messages(worker.state.of_type("message", start=first), first)]
         self.unread: int | None = None
         """The index from which on the inbox was not read; None until somebody asks."""
         self._seen = worker.state.index

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 from agentstream.agents.agent import AgentSpec, Arguments
 from agentstream.agents.runs import _Plan, fruitless_claims, open_run
 from agentstream.errors import NotSerializable
-from agentstream.sessions import codec, moments
+from agentstream.sessions import moments
 from agentstream.sessions.events import StepKey, run_key
 from agentstream.sessions.family import Spawned, parent_of
+from agentstream.sessions.large import whole_value
 from agentstream.sessions.questions import questions_of
 from agentstream.sessions.settling import unknown_steps
 from agentstream.sessions.waits import Waits, has_come, user_messages, waits_of
 
 if TYPE_CHECKING:
     from agentstream.sessions.events import Event
+    from agentstream.sessions.redaction import Rules
     from agentstream.sessions.state import Run, State
 
 
@@ -34,6 +36,7 @@ class Policy:
 
     agents: Mapping[str, AgentSpec]
     match: re.Pattern[str]
+    rules: Rules
     on_message: AgentSpec | None = None
     max_attempts: int = 10
     first_pause: float = 1.0
@@ -100,7 +103,9 @@ def _anybody_was_here(state: State) -> bool:
 def _waiting(state: State, run: Run, spec: AgentSpec, now: datetime, *, children: bool) -> Task | datetime | None:
     waits = waits_of(state, run)
     alone = Waits(waits.questions, waits.until, waits.inbox)
-    come = (alone != Waits() or not waits.children) and has_come(state, alone, questions_of(state), now)
+    come = (alone != Waits() or not waits.children) and has_come(
+        state, alone, questions_of(state, state.first_of(run.key)), now
+    )
     if come or (waits.children and children):
         return Task("what it waited for has come", spec, _Plan(run.key, run))
     # an answer is in time up to its last millisecond
@@ -118,7 +123,7 @@ def _failed(state: State, run: Run, spec: AgentSpec, policy: Policy, now: dateti
 def failures(state: State, run: Run) -> tuple[int, datetime | None]:
     """How often in a row a run failed without a step that came off, and when it did last."""
     count, last = 0, None
-    for event in reversed(state.events):
+    for event in reversed(state.since(state.first_of(run.key))):
         if event.mark is not None:
             continue
         if event.type == "status" and event.key == run.key and event.value.get("status") == "failed":
@@ -161,7 +166,7 @@ def _to_begin(state: State, policy: Policy, child: Spawned | None) -> Task | Non
     if spec is None or message is None:
         return None
     try:
-        arguments = spec.bind((said(message),), {})
+        arguments = spec.bind((said(message),), {}, policy.rules)
     except (TypeError, NotSerializable):
         return None  # refused when the worker was made
     return Task("a message", spec, _Plan(run_key(message_run(message)), None, arguments))
@@ -187,7 +192,7 @@ def _of_user(message: Event) -> bool:
 
 def said(message: Event) -> str:
     """The text of a message: its text parts, or what stands under `text` or `content`."""
-    value = codec.decode(message.value)
+    value = whole_value(message)
     parts: Any = value.get("parts") if isinstance(value, dict) else None
     if isinstance(parts, list):
         texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type", "text") == "text"]

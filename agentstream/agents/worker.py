@@ -12,6 +12,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentstream.agents.context import Lane, caller_here, worker_in
@@ -21,15 +22,18 @@ from agentstream.agents.lanes import Lanes
 from agentstream.agents.progress import Progress
 from agentstream.agents.stops import Stop
 from agentstream.agents.turns import Turnstile
+from agentstream.agents.writer import Before, Writer
 from agentstream.backends.driving import Wait
 from agentstream.errors import AgentStreamError, Diverged, ReplayOffline
 from agentstream.sessions.events import StepKey, write_event
+from agentstream.sessions.large import taken_out
 from agentstream.sessions.packing import Packer
 from agentstream.sessions.positions import Position
 
 if TYPE_CHECKING:
     from agentstream.agents.agent import AgentSpec
     from agentstream.agents.calls import StepCall
+    from agentstream.agents.saying import Place
     from agentstream.agents.writer import Writer
     from agentstream.backends.driving import Steps
     from agentstream.sessions.claims import Claim
@@ -43,6 +47,9 @@ ENDS_WITHIN = 0.5
 
 class Worker:
     """One per `session.run` or `session.replay`. `writer` is None in a replay."""
+
+    found = False
+    """Whether an engine runs the code (`tasks.py`)."""
 
     def __init__(
         self,
@@ -84,7 +91,10 @@ class Worker:
         """Whether steps return before their outcome is durable, as asked for."""
         self.unplaced: list[Lane] = []
         """Lanes that said something and have made no step."""
-        self._attempts = dict(state.attempts)
+        self.telling: dict[Place, None] = {}
+        """Where something was said of which the last is held back."""
+        self._attempts = dict(state.attempts_of(run))
+        self._addresses = core.blobs.addresses(state._births)
         self._lock = threading.Lock()
         self._pure = self._pure_durable = 0
 
@@ -95,7 +105,7 @@ class Worker:
     @property
     def recorded(self) -> Run | None:
         """The run as the journal has it; None for one that began just now."""
-        return next((run for run in self.state.runs.values() if run.key == self.run), None)
+        return next((run for run in self.state.runs_below(self.run) if run.key == self.run), None)
 
     @property
     def record_is_whole(self) -> bool:
@@ -254,9 +264,12 @@ class Worker:
         """Hands an event to the writer, in its field `packed` references to what is there already; does not wait."""
         writer = self._writer()
         try:
+            value, large = taken_out(kind, value, self._addresses)
             with self.packer.lock:
                 changes = self.packer.events(kind, key, value, packed)
-                writer.put(*(self.event(*change, operation=operation) for change in changes), within=within)
+                befores = (Before(partial(each.keep, self.core.blobs), each.ref.size) for each in large)
+                messages = (self.event(*change, operation=operation) for change in changes)
+                writer.put(*befores, *messages, within=within)
         except AgentStreamError as error:
             raise self.stop(error) from error
 

@@ -76,17 +76,40 @@ class SweepLeases(msgspec.Struct, frozen=True):
     """Removes what dead holders left of their leases, where a backend `lists`. Result: how many there were."""
 
 
+class Erase(msgspec.Struct, frozen=True):
+    """As `Delete`, and nothing of the stream is left in the bytes of what the backend keeps, where it `erases`.
+    Result: None."""
+
+    path: str
+
+
+class Enlist(msgspec.Struct, frozen=True):
+    """Says that a stream is about to be made that `List` should find. Result: None; nothing where all are found."""
+
+    path: str
+
+
+class Delist(msgspec.Struct, frozen=True):
+    """Says that a stream was deleted, as `Enlist` does."""
+
+    path: str
+
+
 class Traits(msgspec.Struct, frozen=True):
     """What a backend promises beyond the protocol.
 
     `exact_forks`: a fork at any (offset, skip) is made exactly, across appends, without reading it back;
     `skips`: `Read.skip` is done by the backend (else the caller reads and drops);
-    `lists`: `List` and `Watch` are there.
+    `lists`: `List` and `Watch` are there; `catalogs`: `List` is, and finds what was enlisted;
+    `erases`: `Erase` is; `subscribes`: the protocol's subscriptions may be (`protocol/subscriptions.py`).
     """
 
     exact_forks: bool = False
     skips: bool = False
     lists: bool = False
+    catalogs: bool = False
+    erases: bool = False
+    subscribes: bool = False
 
 
 @runtime_checkable

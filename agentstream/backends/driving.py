@@ -78,10 +78,11 @@ def start(operation: Any, done: Done, backend: Backend) -> None:
     except Exception as error:
         done(None, error)
     else:
-        future.add_done_callback(functools.partial(_answer, done))
+        future.add_done_callback(functools.partial(answered, done))
 
 
-def _answer(done: Done, future: Future[Any]) -> None:
+def answered(done: Done, future: Future[Any]) -> None:
+    """Tells `done` what came of a future that is done."""
     error = future.exception()
     done(None if error is not None else future.result(), error)
 

@@ -1,4 +1,4 @@
-"""The command line: `agentstream list`, `show`, `tail`, `fork`.
+"""The command line: `agentstream list`, `show`, `tail`, `fork`, `answer`, …
 
 An answer goes to stdout, talk to stderr, and the exit code is an answer too (`failures.py`).
 It needs typer and rich, the extra `cli`; nothing here is imported before a command needs it,

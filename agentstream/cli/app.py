@@ -9,6 +9,10 @@ from typing import Annotated
 import typer
 
 from agentstream.cli import failures
+from agentstream.cli.answer import answer
+from agentstream.cli.attachment import attachment
+from agentstream.cli.compact import compact
+from agentstream.cli.erase import erase, rotate
 from agentstream.cli.export import export
 from agentstream.cli.fork import fork
 from agentstream.cli.gc import gc
@@ -16,6 +20,7 @@ from agentstream.cli.import_ import import_sessions
 from agentstream.cli.label import label
 from agentstream.cli.listing import list_sessions
 from agentstream.cli.rm import rm
+from agentstream.cli.serve import serve
 from agentstream.cli.show import show
 from agentstream.cli.tail import tail
 from agentstream.cli.worker import worker
@@ -25,7 +30,7 @@ app = typer.Typer(
     help="Looks into agents' sessions and branches them. SESSION is an id or the beginning of one; "
     "SESSION@N is the cut after its first N events (also ~N before the end, start, end, step:N).",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or ambiguous id, 3 not found, 5 store or network, "
-    "6 conflict (already there, busy), 130 interrupted.",
+    "6 conflict (already there, busy), 10 to 13 an answer that does not count, 130 interrupted.",
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,12 +40,18 @@ app.command("ls", hidden=True)(list_sessions)
 app.command("show")(show)
 app.command("tail")(tail)
 app.command("fork")(fork)
+app.command("answer")(answer)
+app.command("attachment")(attachment)
 app.command("label")(label)
+app.command("compact")(compact)
+app.command("erase")(erase)
+app.command("rotate")(rotate)
 app.command("export")(export)
 app.command("import")(import_sessions)
 app.command("rm")(rm)
 app.command("gc")(gc)
 app.command("worker")(worker)
+app.command("serve")(serve)
 
 
 def _print_version(asked: bool) -> None:

@@ -38,6 +38,8 @@ def export(
         raise UsageError("--json says what was written, and stdout is where that goes", hint="give a file with -o FILE")
     with opened_client(url) as client:
         found = find_session(client, session)
+        if "encrypted" in next(iter(found.events(stop=1))).value:
+            print("note: the session is encrypted, and what is exported is not", file=sys.stderr)
         if out == "-":
             found.export(sys.stdout.buffer, forks=forks)
         else:

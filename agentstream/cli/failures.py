@@ -101,6 +101,10 @@ def describe(error: BaseException) -> Failure:
     return _of_library(error) or _of_bug(error)
 
 
+ANSWERS = {"invalid": 10, "late": 11, "double": 12, "expired": 13}
+"""Why an answer does not count, each with an exit code of its own."""
+
+
 def _of_library(error: BaseException) -> Failure | None:
     from agentstream import errors
     from agentstream.protocol.errors import SequenceConflict, StreamClosed, StreamConflict, StreamGone, StreamNotFound
@@ -119,9 +123,12 @@ def _of_library(error: BaseException) -> Failure | None:
         (errors.Unavailable, "unavailable", STORE),
         (errors.StoreError, "store", STORE),
         (errors.NotSerializable, "usage", USAGE),
+        (errors.Locked, "locked", FAILED),
         (errors.InvalidExport, "invalid_export", FAILED),
         (errors.AgentStreamError, "failed", FAILED),
     )
+    if isinstance(error, errors.AnswerRefused):
+        return Failure(f"answer_{error.reason}", ANSWERS.get(error.reason, FAILED), str(error))
     for kind, code, exit_code in table:
         if isinstance(error, kind):
             return Failure(code, exit_code, str(error))

@@ -9,7 +9,7 @@ from agentstream.cli.output import Output, shortened
 from agentstream.cli.printing import headline
 from agentstream.cli.store import Opened
 from agentstream.cli.text import clean
-from agentstream.cli.values import compact, value_text
+from agentstream.cli.values import compact, value_text, with_content_named
 from agentstream.sessions.settling import unknown_steps
 from agentstream.sessions.state import Step
 
@@ -49,8 +49,8 @@ def _as_json(opened: Opened) -> dict[str, Any]:
                 "status": run.status,
                 "parent": run.parent,
                 "index": run.start.index,
-                "arguments": run.encoded_arguments,
-                "result": run.encoded_result,
+                "arguments": run.stored_arguments,
+                "result": run.stored_result,
                 "error": run.error,
             }
             for run in state.runs.values()
@@ -90,7 +90,7 @@ def _print_text(output: Output, opened: Opened, most: int | None, *, full: bool)
             output.fields(["lineage", f"{state.lineage.source}@{state.lineage.count}"])
     for run in state.runs.values():
         status = run.status
-        called = shortened(compact(run.encoded_arguments), limit)
+        called = shortened(compact(with_content_named(run.stored_arguments)), limit)
         _entry(output, "run", [run.id, run.agent, status, called], status)
     counts = Counter(step.status for step in state.steps)
     for status, count in sorted(counts.items()):

@@ -23,7 +23,9 @@ def list_sessions(
         typer.Option("--status", metavar="STATUS,…", help="running, finished, failed, abandoned, …"),
     ] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Last run by this agent.")] = None,
-    parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="Forks of this session.")] = None,
+    parent: Annotated[
+        str | None, typer.Option("--parent", metavar="ID", help="Forks and children of this session.")
+    ] = None,
     tag: Annotated[str | None, typer.Option("--tag", metavar="NAME[=VALUE]", help="With this tag.")] = None,
     title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="With this in the title.")] = None,
     text: Annotated[str | None, typer.Option("--text", metavar="TEXT", help="With this in a message.")] = None,

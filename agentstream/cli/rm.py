@@ -45,9 +45,14 @@ def rm(
 
 
 def _deletable(client: Client, name: str, force: bool) -> Session:
+    from agentstream import Erased
+
     with refusing_arguments():
         session = client.session(name)
-    status = session.status()
+    try:
+        status = session.status()
+    except Erased:
+        return session
     if not force and status in ("running", "waiting"):
         why = "a worker is at it" if status == "running" else "it waits for a person"
         raise InUse(f"session {name!r} is {status}: {why}", hint="--force deletes it all the same")

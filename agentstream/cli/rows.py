@@ -101,7 +101,7 @@ class Rows:
         if event.type == "item":
             self.state = State(self.state.session, self.state.incarnation, self._events)
         self._note(event)
-        value = event.value if isinstance(event.value, dict) else {}
+        value = event.value if event.type == "status" and isinstance(event.value, dict) else {}
         key = StepKey.parse(event.key) if event.type == "step" else None
         if key is not None:
             self._numbers.setdefault(key.identity, len(self._numbers))
@@ -112,8 +112,9 @@ class Rows:
 
     def row(self, event: Event) -> Row:
         """The row of a known event."""
-        value: dict[str, Any] = event.value if isinstance(event.value, dict) else {}
         describe = _DESCRIBED.get(event.type)
+        # a user's value, which may be large, is not looked at
+        value: dict[str, Any] = event.value if describe is not None and isinstance(event.value, dict) else {}
         row = Row(event) if describe is None else describe(self, event, value)
         if event.mark is not None:
             row.step = None

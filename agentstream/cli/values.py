@@ -9,6 +9,8 @@ from agentstream.cli.text import escaped_json
 from agentstream.errors import NotFound
 from agentstream.sessions import codec
 from agentstream.sessions.events import OWN_TYPES, Event
+from agentstream.sessions.items import map_dict, map_list
+from agentstream.sessions.references import Ref, ref_in
 
 if TYPE_CHECKING:
     from agentstream.sessions.state import State
@@ -36,7 +38,8 @@ def resolved_value(event: Event, state: State) -> Any:
 
 
 def value_text(event: Event, value: Any) -> str:
-    """What a reader wants to see of a value first, in one line; all of it, nothing cut."""
+    """What a reader wants to see of a value first, in one line; nothing cut, of large content what it is."""
+    value = with_content_named(value)
     if not isinstance(value, dict):
         return compact(value)
     kind = event.type
@@ -68,6 +71,29 @@ def value_text(event: Event, value: Any) -> str:
     return compact(value)
 
 
+def with_content_named(value: Any) -> Any:
+    """The value with name, type and size in the place of each reference to large content (`sessions/references.py`)."""
+    if isinstance(value, dict):
+        ref = ref_in(value)
+        return map_dict(value, with_content_named) if ref is None else content_text(ref)
+    return map_list(value, with_content_named) if isinstance(value, list) else value
+
+
+def content_text(ref: Ref) -> str:
+    """`<report.pdf, application/pdf, 1.2 MB>`"""
+    return f"<{ref.name or ref.encoding}, {ref.type.partition(';')[0]}, {size_text(ref.size)}>"
+
+
+def size_text(size: int) -> str:
+    """Bytes as people read them: 999 B, 1.2 MB."""
+    amount, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
 def _message_text(value: dict[str, Any]) -> str:
     parts = value.get("parts")
     if not isinstance(parts, list):
@@ -80,6 +106,8 @@ def _part_text(part: Any) -> str:
     if isinstance(part, dict):
         if isinstance(part.get("text"), str):
             return part["text"]
+        if part.get("type") == "file" and isinstance(part.get("file"), str):
+            return part["file"]
         if part.get("type") == "tool_call":
             return f"{plain(part.get('name'))}({plain(part.get('arguments'))})"
     return compact(part)

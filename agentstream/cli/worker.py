@@ -41,6 +41,14 @@ def worker(
     grace: Annotated[
         str, typer.Option("--grace", metavar="SPAN", help="What runs at work get when it is stopped: 20s, 5m.")
     ] = "20s",
+    redact: Annotated[
+        str | None,
+        typer.Option(
+            "--redact",
+            metavar="MODULE:RULES",
+            help="What is not recorded: a Redact, or keys.",
+        ),
+    ] = None,
     attached: Annotated[bool, typer.Option("--attached", hidden=True)] = False,
     url: Url = None,
 ) -> None:
@@ -52,6 +60,7 @@ def worker(
     """
     from agentstream import Client, Worker
     from agentstream.cli.spans import seconds
+    from agentstream.sessions.configured import rules_named
 
     span = seconds(grace, "--grace")
     functions = [_imported(each) for each in agents]
@@ -60,7 +69,7 @@ def worker(
         return
     _tell()
     with refusing_arguments():
-        client = Client(url)
+        client = Client(url, redact=rules_named(redact) if redact else None)
     with client:
         with refusing_arguments():
             at_work = Worker(

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from agentstream.sessions.secrets import hide, secret_fields
+
 
 class Flat(msgspec.Struct, frozen=True):
     """The plain value inside another. `typed`: its class was lost; `unordered`: it is a set."""
@@ -33,7 +35,8 @@ def flatten(value: Any) -> Flat | None:
 
         return Flat(of_model(value), typed=True)
     if is_dataclass(value) and not isinstance(value, type):
-        return Flat({field.name: getattr(value, field.name) for field in fields(value)}, typed=True)
+        held = {field.name: getattr(value, field.name) for field in fields(value)}
+        return Flat(hide(held, secret_fields(type(value))), typed=True)
     if isinstance(value, msgspec.Struct):
         return Flat(_of_struct(value), typed=True)
     if isinstance(value, tuple):  # a NamedTuple too: a list can be unpacked as it was, a dict cannot
@@ -67,7 +70,8 @@ def _of_builtin(value: Any) -> Flat | None:
 def _of_struct(value: msgspec.Struct) -> Any:
     """A struct as msgspec itself lays it out: renamed fields, its tag, a list where it is array-like."""
     config = value.__struct_config__
-    parts = [getattr(value, name) for name in value.__struct_fields__]
+    named = {name: getattr(value, name) for name in value.__struct_fields__}
+    parts = [*hide(named, secret_fields(type(value))).values()]
     if config.array_like:
         return parts if config.tag is None else [config.tag, *parts]
     made = {} if config.tag is None or config.tag_field is None else {config.tag_field: config.tag}

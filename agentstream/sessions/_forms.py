@@ -10,6 +10,8 @@
 | `{"$date": …}`, `{"$time": …}` | ISO 8601 |
 | `{"$timedelta": "1500000"}` | microseconds |
 | `{"$decimal": "1.50"}`, `{"$uuid": …}`, `{"$path": "a/b"}` | as `str` writes them |
+| `{"$redacted": "password"}` | a value that was not recorded: the name of the rule that took it out |
+| `{"$blob": {…}}` | an `Attachment`, and large values before they are read (`references.py`) |
 | `{"$set": […]}` | set and frozenset, sorted by canonical text; read as a set |
 | `{"$map": [[key, value], …]}` | a dict that is no JSON object; its entries in their order |
 
@@ -30,6 +32,9 @@ from pathlib import Path, PurePath
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+from agentstream.sessions.attachments import form_of
+from agentstream.sessions.secrets import TAG, Redacted, marker
 
 _DECIMAL_BITS = 13_000
 """Below the 4,300 digits up to which Python converts integers to decimal text."""
@@ -63,8 +68,10 @@ def integer(value: int) -> dict[str, str]:
     return {"$int": str(value) if value.bit_length() <= _DECIMAL_BITS else hex(value)}
 
 
-def tagged(value: object) -> dict[str, str] | None:
+def tagged(value: object) -> dict[str, Any] | None:
     """The tagged form of a single value, None for other kinds. Subclasses are written as their base."""
+    if isinstance(value, Redacted):
+        return marker(value.rule)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"$bytes": b64encode(bytes(value)).decode("ascii")}
     if isinstance(value, Enum):  # an enum may inherit from any of the following; its value is what counts
@@ -83,7 +90,7 @@ def tagged(value: object) -> dict[str, str] | None:
         return {"$uuid": UUID.__str__(value)}
     if isinstance(value, PurePath):
         return {"$path": str(value)}
-    return None
+    return form_of(value)
 
 
 def _zone(value: datetime | time) -> str:
@@ -177,7 +184,9 @@ READERS: dict[str, Callable[[str], Any] | None] = {
     "$decimal": _reader(Decimal),
     "$uuid": _reader(UUID),
     "$path": _reader(Path),
+    TAG: Redacted,
+    "$blob": None,
     "$set": None,
     "$map": None,
 }
-"""How the text in each tag is read; None where the content is a list, which the codec reads itself."""
+"""How the text in each tag is read; None where the content is a list or an object, which the codec reads itself."""

@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, PlainSerializer, RootModel, WrapSerializer
 from pydantic.fields import FieldInfo
 
+from agentstream.sessions.secrets import Hidden, hide, marked
+
 
 def of_model(value: BaseModel) -> Any:
     """The plain value that a model is made from."""
-    kind = type(value)
+    kind: Any = type(value)
     if _has_serializers(kind):  # the class says how it is written: believe it
-        return value.model_dump(mode="python", by_alias=not _reads_names(kind), round_trip=True, warnings=False)
+        dumped = value.model_dump(mode="python", by_alias=not _reads_names(kind), round_trip=True, warnings=False)
+        return hidden_in(dumped, value)
     if isinstance(value, RootModel):
-        return value.root
+        secrets = _secrets(kind)
+        return Hidden(secrets["root"], value.root) if secrets else value.root
     held = value.__dict__
     made = {key: held[name] for name, key in _keys(kind) if name in held}
-    return made | (value.__pydantic_extra__ or {})
+    return hide(made, _secrets(kind)) | (value.__pydantic_extra__ or {})
+
+
+def hidden_in(dumped: Any, value: Any) -> Any:
+    """What pydantic wrote of `value`, with the marked fields hidden of the models in it, which it made dicts of."""
+    if isinstance(value, RootModel):
+        kind: Any = type(value)
+        secrets = _secrets(kind)
+        return Hidden(secrets["root"], dumped) if secrets else hidden_in(dumped, value.root)
+    if isinstance(value, BaseModel) and isinstance(dumped, dict):
+        keys = dict(_keys(type(value)))
+        inner = {keys.get(name, name): part for name, part in value.__dict__.items()}
+        made = {key: hidden_in(part, inner[key]) if key in inner else part for key, part in dumped.items()}
+        return hide(made, _secrets(type(value)))
+    if isinstance(value, dict) and isinstance(dumped, dict) and len(value) == len(dumped):
+        parts = zip(dumped.items(), value.values(), strict=True)
+        return {key: hidden_in(part, whole) for (key, part), whole in parts}
+    if isinstance(value, (list, tuple)) and isinstance(dumped, (list, tuple)) and len(value) == len(dumped):
+        return [hidden_in(part, whole) for part, whole in zip(dumped, value, strict=True)]
+    return dumped
+
+
+@lru_cache(maxsize=1024)
+def _secrets(kind: Any) -> Mapping[str, str]:
+    """The keys of the fields that are marked as secret, with the secrets' names."""
+    keys = dict(_keys(kind))
+    named = marked({name: _annotation(field) for name, field in kind.model_fields.items()})
+    return {keys.get(name, name): secret for name, secret in named.items()}
+
+
+def _annotation(field: FieldInfo) -> Any:
+    """A field's whole annotation: pydantic keeps its marks apart."""
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
 @lru_cache(maxsize=1024)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def open_questions(state: State) -> list[Question]:
     """Those that somebody can answer now."""
     now = moments.now()
-    return [question for question in questions_of(state).by_key.values() if not question.is_over(now)]
+    return [question for question in questions_of(state, state.open_since).by_key.values() if not question.is_over(now)]
 
 
 def questions(core: Core, session: str) -> Steps[list[Question]]:

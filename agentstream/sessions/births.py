@@ -31,12 +31,27 @@ class Lineage(msgspec.Struct, frozen=True):
     copied: bool = False
 
 
+class Compacted(msgspec.Struct, frozen=True):
+    """The life that an incarnation goes on from: its name, that of the first in the row, what the identities of
+    unfinished steps are made of (they stay the same), and the outcomes that a fork had put in."""
+
+    incarnation: str
+    first: str
+    identity: tuple[str, str]
+    replaced: tuple[str, ...] = ()
+
+
 class Birth(msgspec.Struct, frozen=True):
     """What a birth says. `session` is the id that the incarnation was made under, where it is told."""
 
     incarnation: str
     lineage: Lineage | None = None
     session: str | None = None
+    encrypted: str | None = None
+    """The id of the key that seals what the session says."""
+    erased: str | None = None
+    """When that key was forgotten, where whoever read the birth found it so."""
+    compacted: Compacted | None = None
 
 
 def birth_of(event: Event) -> Birth | None:
@@ -61,7 +76,22 @@ def declared_birth(event: Event) -> Birth | None:
     if told is not None and lineage is None:
         return None
     session = value.get("session")
-    return Birth(incarnation, lineage, session if isinstance(session, str) else None)
+    encrypted, erased = value.get("encrypted"), value.get("erased")
+    return Birth(
+        incarnation,
+        lineage,
+        session if isinstance(session, str) else None,
+        encrypted if isinstance(encrypted, str) else None,
+        erased if isinstance(erased, str) else None,
+        _compacted(value.get("compacted")),
+    )
+
+
+def _compacted(told: object) -> Compacted | None:
+    try:
+        return msgspec.convert(told, Compacted) if told is not None else None
+    except msgspec.ValidationError:
+        return None
 
 
 def _lineage(told: object) -> Lineage | None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentstream.errors import Locked, StoreError
 from agentstream.sessions.claims import holder_alive
+from agentstream.sessions.steps import text
 
 if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
@@ -19,7 +21,9 @@ class Summary(msgspec.Struct, frozen=True):
     """One session in a list; times are UTC.
 
     `status` is its last run's: "abandoned" where that should run and nobody does, "unreadable"
-    for a session whose stream is there but cannot be read (then `title` says why).
+    for a session whose stream is there but cannot be read (then `title` says why), "erased" for
+    one whose key was forgotten. Of an encrypted session whose key is not here, title, agent and
+    tags are not known.
     """
 
     id: str
@@ -36,6 +40,17 @@ class Summary(msgspec.Struct, frozen=True):
 
 def run_status(log: Log, state: State) -> Steps[str | None]:
     """The status of the last run: `running` only while its worker lives, else `abandoned`."""
-    if state.status == "running" and not (yield from holder_alive(log, state)):
+    status = status_of(state)
+    if status == "running" and not (yield from holder_alive(log, state)):
         return "abandoned"
-    return state.status
+    return status
+
+
+def status_of(state: State) -> str | None:
+    """The status of the last run, which also stands in clear: known without the key of an encrypted session."""
+    try:
+        return state.status
+    except (Locked, StoreError):
+        runs = [event for event in state.of_type("run") if "/" not in event.key]  # a child run's key is a step's
+        status = state.find("status", runs[-1].key) if runs else None
+        return text(status, "status", "running") if status is not None else "running" if runs else None

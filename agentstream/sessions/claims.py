@@ -34,7 +34,7 @@ from agentstream.sessions.steps import text
 from agentstream.sessions.writing import sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
@@ -68,17 +68,19 @@ def holder_alive(log: Log, state: State) -> Steps[bool]:
     return bool((yield LeaseHeld(log.path, text(state.claim, "nonce"))))
 
 
-def win(log: Log, *, run: str | None = None, take_over: bool = False) -> Steps[Claim]:
+def win(
+    log: Log, *, run: str | None = None, take_over: bool = False, said: Mapping[str, Any] | None = None
+) -> Steps[Claim]:
     """Takes the session; `log` is read up to the claim. The caller drops the lease (`release`) when it is done.
 
-    Raises SessionBusy while another living worker holds it, unless `take_over`.
+    `said`: what the claim says besides, for readers who know what it means. Raises SessionBusy while another living worker holds it, unless `take_over`.
     """
     floor = 0
     for _ in range(TRIES):
         state = fold(log)
         if not take_over and (yield from holder_alive(log, state)):
             raise busy(log.session)
-        tried = yield from _try(log, max(state.highest_claim, floor) + 1, run)
+        tried = yield from _try(log, max(state.highest_claim, floor) + 1, run, said)
         if isinstance(tried, Claim):
             return tried
         floor = tried
@@ -92,10 +94,10 @@ def busy(session: str) -> SessionBusy:
     )
 
 
-def _try(log: Log, number: int, run: str | None) -> Steps[Claim | int]:
+def _try(log: Log, number: int, run: str | None, said: Mapping[str, Any] | None) -> Steps[Claim | int]:
     """One claim: what was won, or the number that the next one must be above."""
     nonce = fresh_id()
-    value = {"nonce": nonce, **({"run": run} if run is not None else {})}
+    value = {"nonce": nonce, **({"run": run} if run is not None else {}), **(said or {})}
     message = write_event("claim", f"{number}.{nonce}", value, claim=number)
     before, floor = log.size, 0
     yield TakeLease(log.path, nonce)
@@ -140,6 +142,7 @@ def under_claim(
     it, with what came in between. Returns the state that the events were built on.
     """
     log = yield from core.require(session)
+    core.writable(log)
     if build(fold(log)) is None:
         return None
     claim = yield from win(log, take_over=take_over)
@@ -163,7 +166,7 @@ def under_claim(
 def fenced(session: str, claim: Claim, cause: BaseException | None = None) -> Fenced:
     if isinstance(cause, (StreamNotFound, StreamGone)):
         return Fenced(f"session {session!r} was deleted while this worker was at it; nothing more is recorded")
-    if isinstance(cause, StreamClosed):
+    if isinstance(cause, StreamClosed) or (isinstance(cause, StaleEpoch) and cause.closed):
         what, why = "was sealed", ""
     else:
         what, why = "was taken over by another worker", f" ({cause})" if cause is not None else ""

@@ -22,10 +22,12 @@ import msgspec
 from agentstream.errors import NotSerializable
 from agentstream.sessions import _forms
 from agentstream.sessions._flatten import flatten
+from agentstream.sessions.attachments import attachment_of
 from agentstream.sessions.rebuild import annotation_of_return, annotations_of_parameters, rebuild
+from agentstream.sessions.secrets import Hidden, replaced, secret_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = [
     "DEEPEST",
@@ -51,10 +53,18 @@ _WAY_OUT = "Use a plain value (dict, list, str, number, bytes, datetime, datacla
 
 
 class Encoded(msgspec.Struct, frozen=True):
-    """A value's canonical form; `typed`: a class instance was flattened, and only an annotation can rebuild it."""
+    """A value's canonical form; `typed`: a class instance was flattened, and only an annotation can rebuild it.
+
+    `marked`: where something of it is secret, the form that still holds it (`secrets.Hidden`), to be compared by.
+    """
 
     data: Any
     typed: bool
+    marked: Any = None
+
+    def within(self, around: Callable[[Any], Any]) -> Encoded:
+        """The form with something around it."""
+        return Encoded(around(self.data), self.typed, around(self.marked) if self.marked is not None else None)
 
 
 def encode(value: object, *, where: str = "value") -> Encoded:
@@ -72,7 +82,7 @@ def encode(value: object, *, where: str = "value") -> Encoded:
         raise NotSerializable(f"{where} is nested too deeply to be recorded. {_way_out(where)}") from None
     except Exception as error:  # properties, serializers and `items()` of the user's classes run in there
         raise NotSerializable(f"{where} cannot be read: {type(error).__name__}: {error}. {_way_out(where)}") from error
-    return Encoded(data, encoder.typed)
+    return Encoded(replaced(data, "stored"), encoder.typed, data) if encoder.hides else Encoded(data, encoder.typed)
 
 
 def _way_out(where: str) -> str:
@@ -158,12 +168,13 @@ class _NoForm(Exception):
 
 
 class _Encoder:
-    """One call of `encode`: remembers whether a class instance was flattened on the way."""
+    """One call of `encode`: remembers whether a class instance was flattened on the way, and a secret met."""
 
-    __slots__ = ("typed",)
+    __slots__ = ("hides", "typed")
 
     def __init__(self) -> None:
         self.typed = False
+        self.hides = False
 
     def form(self, value: Any, depth: int) -> Any:
         """The form of anything. The common types are inlined: one call and one stack frame a level."""
@@ -233,7 +244,7 @@ class _Encoder:
 
     def collection(self, value: Any, depth: int) -> Any:
         """A set; a list where its members are objects (flattened, they are dicts, and no set can hold those)."""
-        made = sorted(self.sequence(value, depth + 1), key=canonical)
+        made = sorted(self.sequence(value, depth + 1), key=_canonical_part)
         form = {"$set": made}
         back = _value(form, depth)
         if type(back) is not set:
@@ -243,6 +254,10 @@ class _Encoder:
         return form
 
     def other(self, value: Any, depth: int) -> Any:
+        hidden = value if type(value) is Hidden else secret_value(value)
+        if hidden is not None:
+            self.hides = True
+            return Hidden(hidden.name, self.form(hidden.form, depth + 1))
         tagged = _forms.tagged(value)
         if tagged is not None:
             return tagged
@@ -285,6 +300,8 @@ def _tagged_value(tag: str, content: Any, depth: int) -> Any:
     if reader is not None:
         made = reader(content) if type(content) is str else None
         return {tag: _value(content, depth + 1)} if made is None else made
+    if tag == "$blob":
+        return attachment_of(content) or {tag: _value(content, depth + 1)}
     parts = _value(content, depth)  # each part is decoded once, well-formed or not: no blow-up in nested malformed ones
     try:
         if tag == "$set" and type(content) is list:
@@ -294,6 +311,10 @@ def _tagged_value(tag: str, content: Any, depth: int) -> Any:
     except TypeError:  # a member that cannot be hashed: not written by us
         pass
     return {tag: parts}
+
+
+def _canonical_part(data: Any) -> bytes:
+    return canonical(replaced(data, "form"))
 
 
 def _sort_maps(data: Any) -> Any:

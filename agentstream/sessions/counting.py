@@ -16,13 +16,14 @@ to the root.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from agentstream.sessions.births import Birth, birth_of
 from agentstream.sessions.events import OWN_TYPES, UNCLAIMED_TYPES, Event, well_formed, with_mark
+from agentstream.sessions.history import Events
 
 FENCED, DUPLICATE, REWOUND, MALFORMED = "fenced", "duplicate", "rewound", "malformed"
 
@@ -30,17 +31,19 @@ _CLAIMED_TYPES = OWN_TYPES - UNCLAIMED_TYPES
 
 
 class Count(msgspec.Struct):
-    """Events with their marks, as they come."""
+    """Events with their marks, as they come. Where a snapshot tells the first `base` of a log, those after them."""
 
     events: list[Event] = msgspec.field(default_factory=list)
+    base: int = 0
     births: list[tuple[int, Birth]] = msgspec.field(default_factory=list)
     """Where each incarnation in this history began, the present one's last."""
     claims: list[Event] = msgspec.field(default_factory=list)
     """The claims that were won, in order."""
     highest: int = 0
     """The highest claim number seen: the next claim takes the one after it."""
-    _held: bool = False
-    _replaced: frozenset[str] = frozenset()
+    held: bool = False
+    """Whether a claim is in force: a fork voids those it inherits."""
+    replaced: frozenset[str] = frozenset()
     _keys: set[tuple[str, str]] = msgspec.field(default_factory=set)
     """The keys on the way to the root."""
     _jumps: dict[int, int] = msgspec.field(default_factory=dict)
@@ -55,6 +58,10 @@ class Count(msgspec.Struct):
             _keys=set(self._keys),
             _jumps=dict(self._jumps),
         )
+
+    def take(self, names: Iterable[tuple[str, str]]) -> None:
+        """Types and keys that events before `base` have taken."""
+        self._keys.update(names)
 
     def add(self, event: Event) -> None:
         """Takes the next event, unmarked."""
@@ -73,9 +80,9 @@ class Count(msgspec.Struct):
                 self._born(event, birth)
                 return None
         if event.claim is not None:
-            if event.claim != self.highest or not self._held:
+            if event.claim != self.highest or not self.held:
                 return FENCED
-        elif kind in _CLAIMED_TYPES and event.key not in self._replaced:
+        elif kind in _CLAIMED_TYPES and event.key not in self.replaced:
             return FENCED
         if kind in OWN_TYPES and not well_formed(event):
             return MALFORMED
@@ -92,16 +99,18 @@ class Count(msgspec.Struct):
             return MALFORMED
         if number <= self.highest:
             return FENCED
-        self.highest, self._held = number, True
+        self.highest, self.held = number, True
         self.claims.append(event)
         return None
 
     def _born(self, event: Event, birth: Birth) -> None:
         self.births.append((event.index, birth))
         if birth.lineage is not None:
-            self._held = False
+            self.held = False
             self.highest = max(self.highest, birth.lineage.claim)
-            self._replaced = frozenset(birth.lineage.replaced)
+            self.replaced = frozenset(birth.lineage.replaced)
+        elif birth.compacted is not None:
+            self.replaced = frozenset(birth.compacted.replaced)
 
     def _rewind(self, index: int, to: int) -> None:
         """Goes from the event before the rewind at `index` to the one before `to`: up one branch, down the other."""
@@ -119,16 +128,16 @@ class Count(msgspec.Struct):
             self._enter(place)
 
     def _leave(self, place: int) -> None:
-        event = self.events[place]
+        event = self.events[place - self.base]
         if event.mark is None and not self._stays(event):
-            self.events[place] = with_mark(event, REWOUND)
+            self.events[place - self.base] = with_mark(event, REWOUND)
             if event.operation == "insert":
                 self._keys.discard((event.type, event.key))
 
     def _enter(self, place: int) -> None:
-        event = self.events[place]
+        event = self.events[place - self.base]
         if event.mark == REWOUND:
-            self.events[place] = with_mark(event, None)
+            self.events[place - self.base] = with_mark(event, None)
             if event.operation == "insert" and event.key:
                 self._keys.add((event.type, event.key))
 
@@ -140,6 +149,18 @@ def rewound_to(event: Event) -> int:
     """The index that a rewind goes back to."""
     to = event.value.get("to") if isinstance(event.value, dict) else None
     return to if type(to) is int and to >= 0 else event.index
+
+
+def prefix_of(events: Sequence[Event], at: int) -> Sequence[Event]:
+    """As `prefix`, of a log's events: what stands for the first of them stays where the cut leaves it as it is."""
+    if at >= len(events):
+        return events
+    if not isinstance(events, Events):
+        return prefix(list(events), at)
+    cut = at - events.head.size
+    if cut < 0 or any(event.type == "rewind" and event.mark in (None, REWOUND) for event in events.tail[cut:]):
+        return prefix(list(events), at)
+    return Events(events.head, events.tail[:cut])
 
 
 def counted(events: Iterable[Event]) -> Count:

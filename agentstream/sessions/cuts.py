@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agentstream.sessions.births import Birth, birth_of
 from agentstream.sessions.events import Event
 from agentstream.sessions.positions import Position
 
@@ -44,7 +43,7 @@ def checked_number(session: str, at: object) -> int:
 def _check_shared(history: Log | State, position: Position) -> None:
     """Refuses another incarnation's position, unless this session shares its history that far."""
     shared = len(history.events)
-    for index, birth in reversed(_births(history.events)):
+    for index, birth in reversed(history.births):
         shared = min(shared, index)
         if birth.lineage is not None and birth.lineage.incarnation == position.incarnation and position.index <= shared:
             return
@@ -52,9 +51,3 @@ def _check_shared(history: Log | State, position: Position) -> None:
         f"position {position} is not in the history of session {history.session!r}: it is of incarnation "
         f"{position.incarnation or '?'} of {position.session!r}, and what they share, if anything, ends before it"
     )
-
-
-def _births(events: object) -> list[tuple[int, Birth]]:
-    assert isinstance(events, list)
-    found = ((event.index, birth_of(event)) for event in events if event.type == "session")
-    return [(index, birth) for index, birth in found if birth is not None]

@@ -14,14 +14,21 @@ from __future__ import annotations
 import time
 from datetime import datetime, timezone
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import force_setattr, replace
 
+from agentstream.errors import AgentStreamError
 from agentstream.sessions import codec
+from agentstream.sessions.attachments import attachments_from
+from agentstream.sessions.encryption.refusals import check_open
 from agentstream.sessions.keys import StepKey, run_key, run_name
 from agentstream.sessions.positions import Position
+from agentstream.sessions.references import MARK
+
+if TYPE_CHECKING:
+    from agentstream.sessions.blobs import Blobs
 
 __all__ = ["OWN_TYPES", "SCHEMA", "UNCLAIMED_TYPES", "Event", "StepKey", "read_event", "run_key", "run_name"]
 
@@ -47,6 +54,8 @@ class Origin(msgspec.Struct):
 
     session: str
     incarnation: str = ""
+    blobs: Blobs | None = None
+    """Where its large values are read from, if whoever read the log said so."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -84,8 +93,18 @@ class Event(msgspec.Struct, frozen=True, eq=False, repr_omit_defaults=True):
         """What it says. Values of own types are in the recorded form (the codec's, long lists by reference);
         `session.state()` gives them decoded. Values of other types and of `custom` are what was appended."""
         if self._value is msgspec.UNSET:
-            force_setattr(self, "_value", _read_value(self.type, self._raw))
+            force_setattr(self, "_value", _read_value(self))
         return self._value
+
+    @property
+    def blobs(self) -> Blobs | None:
+        """Where the large values that it refers to are read from."""
+        return self._page.origin.blobs if self._page is not None else None
+
+    @property
+    def session(self) -> str:
+        """The session that it was read from; empty where that is not known."""
+        return self._page.origin.session if self._page is not None else ""
 
     @property
     def raw(self) -> bytes:
@@ -115,7 +134,11 @@ class Event(msgspec.Struct, frozen=True, eq=False, repr_omit_defaults=True):
 
     def __repr__(self) -> str:
         mark = f", mark={self.mark!r}" if self.mark is not None else ""
-        return f"Event({self.index}, {self.type!r}, {self.key!r}, {self.value!r}{mark})"
+        try:
+            value = repr(self.value)
+        except AgentStreamError as error:
+            value = f"<{type(error).__name__}>"
+        return f"Event({self.index}, {self.type!r}, {self.key!r}, {value}{mark})"
 
     def _identity(self) -> tuple[int, str, str, str | None, str | None]:
         return (self.index, self.type, self.key, self.timestamp, self.mark)
@@ -201,13 +224,21 @@ def _read_odd(message: bytes, index: int, page: Page | None, place: int) -> Even
     )
 
 
-def _read_value(kind: str, message: bytes) -> Any:
+def _read_value(event: Event) -> Any:
+    message = event.raw
     try:
         raw = codec.loads(message)
     except ValueError:  # numbers or text that no reader takes, in a value that nobody has looked at until now
         return {"unreadable": message.decode("utf-8", "replace")}
     value, _ = _unclaimed(raw.get("value"))
-    return _unwrapped(kind, value)
+    if MARK in message and is_wrapped(event.type):
+        from agentstream.sessions.large import put_back
+
+        with attachments_from(event.blobs):
+            return _unwrapped(event.type, put_back(value, event))
+    if type(value) is dict and ("$locked" in value or "$sealed" in value) and event.type != "session":
+        check_open(value, f"session {event.session!r}: event {event.index} ({event.type} {event.key})")
+    return _unwrapped(event.type, value)
 
 
 def _unclaimed(value: Any) -> tuple[Any, int | None]:
@@ -219,8 +250,13 @@ def _unclaimed(value: Any) -> tuple[Any, int | None]:
 
 
 def _unwrapped(kind: str, value: Any) -> Any:
-    wrapped = kind == "custom" or kind not in OWN_TYPES
-    return codec.decode(value["data"]) if wrapped and isinstance(value, dict) and value.keys() == {"data"} else value
+    wrapped = is_wrapped(kind) and isinstance(value, dict) and value.keys() == {"data"}
+    return codec.decode(value["data"]) if wrapped else value
+
+
+def is_wrapped(kind: str) -> bool:
+    """Whether the values of this type are a user's own, kept as `{"data": …}`."""
+    return kind == "custom" or kind not in OWN_TYPES
 
 
 def well_formed(event: Event) -> bool:
@@ -244,7 +280,21 @@ def write_event(
 
 
 RESERVED: dict[str, frozenset[str]] = {
-    "session": frozenset(("schema", "session", "incarnation", "lineage", "parent", "moved", "claim")),
+    "session": frozenset(
+        (
+            "schema",
+            "session",
+            "incarnation",
+            "lineage",
+            "parent",
+            "moved",
+            "compacted",
+            "compacting",
+            "encrypted",
+            "erased",
+            "claim",
+        )
+    ),
     "message": frozenset(("claim",)),
     "answer": frozenset(("claim",)),
 }

@@ -6,7 +6,7 @@ found from the other, and the whole tree by reading sessions, never by listing t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -125,15 +125,24 @@ def spawned_in(step: Step) -> Spawned | None:
 def call_of(core: Core, parent: Parent) -> Steps[Spawned | None]:
     """How a child was called, as its parent's record says; None if that is gone or does not say so."""
     log = yield from core.refresh(parent.session)
-    if log is None or log.incarnation != parent.incarnation:
+    if log is None or (state := fold(log)).first_life != parent.incarnation:
         return None
-    return next((child for child in spawned_by(fold(log)) if child.run == parent.key), None)
+    return next((child for child in spawned_by(state) if child.run == parent.key), None)
 
 
 def own_runs(state: State) -> list[Run]:
-    """The runs that a session can go on with: a child that shares its parent's history leaves the parent's to it."""
+    """The runs of a session itself: a child that shares its parent's history leaves the parent's to it."""
+    return _own(state, state.runs.values())
+
+
+def own_open_runs(state: State) -> list[Run]:
+    """Those of them that can go on."""
+    return _own(state, state.open_runs)
+
+
+def _own(state: State, runs: Iterable[Run]) -> list[Run]:
     shared = state.inherited if parent_of(state) is not None else 0
-    return [run for run in state.runs.values() if run.start.index >= shared]
+    return [run for run in runs if run.start.index >= shared]
 
 
 # --- making a child --------------------------------------------------------------------------------------------------
@@ -179,7 +188,7 @@ def can_go_on(core: Core, state: State, run: Run, seen: set[str] | None = None) 
     """
     waits = waits_of(state, run)
     alone = Waits(waits.questions, waits.until, waits.inbox)
-    if (alone != Waits() or not waits.children) and has_come(state, alone, questions_of(state), moments.now()):
+    if (alone != Waits() or not waits.children) and has_come(state, alone, questions_of(state, state.first_of(run.key)), moments.now()):
         return True
     for child in waits.children:
         if (yield from is_ready(core, child, seen)):
@@ -198,7 +207,7 @@ def is_ready(core: Core, session: str, seen: set[str] | None = None) -> Steps[bo
         return True
     state = fold(log)
     parent = parent_of(state)
-    run = state.runs.get(parent.key) if parent is not None else state.run
+    run = state.find_run(parent.key) if parent is not None else state.run
     if run is None or run.status != "waiting":
         return True
     return (yield from can_go_on(core, state, run, seen))
@@ -216,7 +225,7 @@ def cancel_children(core: Core, session: str) -> Steps[None]:
     over = {run.key for run in own_runs(state) if run.status == "cancelled"}
     for child in spawned_by(state):
         if any(child.caller == run or child.caller.startswith(run + "/") for run in over):
-            yield from cancel_child(core, state.incarnation, child)
+            yield from cancel_child(core, state.first_life, child)
 
 
 def cancel_child(core: Core, incarnation: str, child: Spawned) -> Steps[bool]:
@@ -229,7 +238,7 @@ def cancel_child(core: Core, incarnation: str, child: Spawned) -> Steps[bool]:
         parent = parent_of(state)
         if parent is None or (parent.incarnation, parent.key) != (incarnation, child.run):
             return None  # another session of the same name
-        run, key = state.runs.get(child.run), run_key(child.run)
+        run, key = state.find_run(child.run), run_key(child.run)
         if run is not None and not run.open:
             return None
         operation = "insert" if run is None else "update"
@@ -245,7 +254,7 @@ def cancel_child(core: Core, incarnation: str, child: Spawned) -> Steps[bool]:
 
 
 def _begun(child: Spawned, key: str) -> dict[str, Any]:
-    value = {"agent": child.agent, "arguments": child.arguments, "fingerprint": child.fingerprint}
+    value = {"agent": child.agent, "arguments": child.arguments, "fingerprint": str(child.fingerprint)}
     return {"kind": "run", "key": key, "value": {**value, **({"typed": True} if child.typed else {})}}
 
 
@@ -263,7 +272,7 @@ def tree(core: Core, session: str) -> Steps[Node]:
 def _children(core: Core, state: State, depth: int) -> Steps[tuple[Node, ...]]:
     nodes: list[Node] = []
     for child in spawned_by(state) if depth < DEEPEST else ():
-        nodes.append((yield from _node(core, state.incarnation, child, depth)))
+        nodes.append((yield from _node(core, state.first_life, child, depth)))
     return tuple(nodes)
 
 
@@ -275,6 +284,6 @@ def _node(core: Core, incarnation: str, child: Spawned, depth: int) -> Steps[Nod
     parent = parent_of(state)
     if parent is None or (parent.incarnation, parent.key) != (incarnation, child.run):
         return Node(child.session, None, child.agent)
-    run = state.runs.get(child.run)
+    run = state.find_run(child.run)
     below = yield from _children(core, state, depth + 1)
     return Node(child.session, run.status if run is not None else None, child.agent, below)

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentstream.backends.base import Enlist
 from agentstream.errors import SessionExists
 from agentstream.protocol.errors import InvalidRequest, ProtocolError, StreamConflict, StreamGone, StreamNotFound
 from agentstream.protocol.operations import START, Create, ForkPoint, Head, Read
 from agentstream.sessions.births import declared_birth
 from agentstream.sessions.cuts import At, checked_number, index_in
 from agentstream.sessions.events import SCHEMA, Event, StepKey, read_event, write_event
+from agentstream.sessions.heirs import note_heir
 from agentstream.sessions.ids import checked_id, fresh_id, path_of, spare_path
+from agentstream.sessions.large import kept
 from agentstream.sessions.log import DEEPEST, Log, locate, missing, too_deep
 from agentstream.sessions.naming import find_step, outcome_value
 from agentstream.sessions.patience import asked, patiently
@@ -31,6 +34,7 @@ from agentstream.sessions.state import State, fold
 if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
+    from agentstream.sessions.redaction import Rules
 
 Substitute = tuple[str, str, dict[str, Any]]
 """Type, key and value of an event that a fork puts in."""
@@ -64,11 +68,14 @@ def fork(
         log = yield from core.refresh(session)
         if log is None:
             raise missing(session)
+        core.writable(log)
         if replace:
-            count, substitutes = _replacements(fold(log), at, replace)
+            count, substitutes = _replacements(fold(log), at, replace, core.rules)
         else:
             count = index_in(log, at)
         source = _source_in(log, count)
+    if log is not None:
+        substitutes = yield from _kept(core, log, substitutes)
     incarnation = fresh_id()
     replaced = [key for kind, key, _ in substitutes if kind == "outcome"]
     lineage = _lineage(session, source, replaced, copied=copy)
@@ -88,6 +95,13 @@ def fork(
         raise missing(session) from None  # it was deleted just now: nothing can be shared with it any more
     if not made:
         raise exists(new_id)
+
+
+def _kept(core: Core, log: Log, substitutes: list[Substitute]) -> Steps[list[Substitute]]:
+    done: list[Substitute] = []
+    for kind, key, value in substitutes:
+        done.append((kind, key, (yield from kept(core.blobs, kind, value, log.births))))
+    return done
 
 
 def exists(session: str) -> SessionExists:
@@ -137,6 +151,8 @@ def _known_source(core: Core, session: str, at: At | None) -> Steps[Source | Non
     birth = declared_birth(read_event(first.messages[0], 0)) if first.messages else None
     if birth is None or birth.lineage is not None or birth.session != session:
         return None
+    if birth.erased is not None or not core.can_write(birth):
+        return None  # read, and refused
     position = at.position if isinstance(at, Event) else at if isinstance(at, Position) else None
     if position is None:
         return Source(path, birth.incarnation, checked_number(session, at))
@@ -186,16 +202,21 @@ def _share_and_judge(
 ) -> Steps[bool]:
     """Has the server fork, looks at what it made, and makes it again to be stitched if that is neither."""
     position = source.position
+    yield Enlist(path_of(new_id))
     if position is not None and position.offset and not source.stitched:
         point = ForkPoint(source.path, position.offset, position.skip)
         path, mine = yield from _forked(new_id, incarnation, point, body)
         if path is not None:
             found = yield from birth_place(path, incarnation)
             if found in (0, source.count):
+                if found == 0 and source.count:
+                    yield from note_heir(source.path, new_id, incarnation)
                 return path == path_of(new_id) or (yield from point_at(new_id, path))
             if not mine and found is None and (yield from asked(Read(path))).messages:
                 return False  # somebody else's session, made a moment ago
             yield from discard(path)
+    if source.count:
+        yield from note_heir(source.path, new_id, incarnation)
     return (yield from _stitched(session, new_id, incarnation, source, body))
 
 
@@ -218,7 +239,9 @@ def _forked(new_id: str, incarnation: str, point: ForkPoint, body: tuple[bytes, 
 # --- other outcomes --------------------------------------------------------------------------------------------------
 
 
-def _replacements(state: State, at: At | None, replace: Mapping[Any, Any]) -> tuple[int, list[Substitute]]:
+def _replacements(
+    state: State, at: At | None, replace: Mapping[Any, Any], rules: Rules
+) -> tuple[int, list[Substitute]]:
     """The cut before the earliest replaced outcome, and the events that put the other outcomes in."""
     events: list[Substitute] = []
     seen: set[tuple[str, str, int]] = set()
@@ -236,8 +259,8 @@ def _replacements(state: State, at: At | None, replace: Mapping[Any, Any]) -> tu
         seen.add(identity)
         key = str(StepKey(*identity, state.attempts[identity] + 1))
         # its input whole: the cut may be before the items that the recorded one refers to
-        start = {**step.last.start.value, "input": step.encoded_input}
-        events += [("step", key, start), ("outcome", key, outcome_value(value, step.key))]
+        start = {**step.last.start.value, "input": step.stored_input}
+        events += [("step", key, start), ("outcome", key, outcome_value(value, step.key, rules))]
         cut = min(cut, step.outcome.index)
     if at is None:
         return cut, events

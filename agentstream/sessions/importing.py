@@ -13,18 +13,21 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from agentstream.errors import SessionExists, StoreError
+from agentstream.errors import AgentStreamError, SessionExists, StoreError
 from agentstream.protocol.errors import ProtocolError, StreamConflict, StreamGone
 from agentstream.protocol.operations import START, Append, Create, Delete, ForkPoint, Producer, Read
-from agentstream.sessions.exported import Header, Section, check, messages
+from agentstream.sessions.exported import Contents, Header, Section, check, content, messages
 from agentstream.sessions.ids import checked_id, fresh_id, path_of, spare_path
+from agentstream.sessions.imported import taken_in
 from agentstream.sessions.log import locate, open_log
 from agentstream.sessions.patience import asked, patiently
 from agentstream.sessions.placing import point_at
+from agentstream.sessions.references import BYTES, Ref
 
 if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
@@ -46,12 +49,14 @@ def import_(core: Core, source: Source, *, new_id: str | None = None, prefix: st
     if one of the ids is taken; nothing is imported then.
     """
     with _reading(source) as (file, name):
-        sections = check(file, name)
+        contents = check(file, name)
+        sections = contents.sections
         ids = _ids(sections, name, new_id, prefix)
         for id in ids:
             if (yield from locate(id)) is not None:
                 raise _taken(id)
         made: dict[str, str] = {}
+        yield from _put_blobs(core, file, contents)
         try:
             for section, id in zip(sections, ids, strict=True):
                 made[section.header.session] = yield from _put(core, file, section, id, made)
@@ -64,6 +69,18 @@ def import_(core: Core, source: Source, *, new_id: str | None = None, prefix: st
             for id in ids:
                 core.forget(id)
     return ids
+
+
+def _put_blobs(core: Core, file: IO[bytes], contents: Contents) -> Steps[None]:
+    """Large content comes first: what refers to it is never there without it. What is there already stays."""
+    if contents.blobs and hasattr(core.backend, "vault"):
+        raise AgentStreamError(
+            "the file holds large content, which an import cannot seal yet, and nothing was imported; import it with a "
+            "client without a key (encrypt=False), or leave large values and attachments out"
+        )
+    for header, start in contents.blobs.values():
+        ref = Ref(header.sha256, header.size, "", BYTES)
+        yield from core.blobs.save(ref, partial(content, file, start))
 
 
 def _ids(sections: list[Section], name: str, new_id: str | None, prefix: str) -> list[str]:
@@ -86,7 +103,7 @@ def _put(core: Core, file: IO[bytes], section: Section, session: str, made: dict
     shared = (made[header.shares.session], header.shares.events) if header.shares is not None else None
     if shared is not None and core.backend.traits.exact_forks:
         fork = ForkPoint(shared[0], START, shared[1])
-    batches = _batches(messages(file, section))
+    batches = _batches(taken_in(message, core.rules) for message in messages(file, section))
     first = next(batches, ())
     second = next(batches, None)
     if second is None and (shared is None or fork is not None):

@@ -29,12 +29,22 @@ def _no_sources(source: EventId) -> None:
     return None
 
 
+Earlier = Callable[[int, int], "tuple[str, list[Any]] | None"]
+"""The `item` event that holds an element (claim, number), where it is not here: its key and its elements."""
+
+
+def _nothing_earlier(claim: int, number: int) -> None:
+    return None
+
+
 class Items:
     """The items of a session as read from its log, in whatever order they come."""
 
-    def __init__(self, find: Find = _no_sources) -> None:
-        """`find` gives the values of the events that references point into."""
+    def __init__(self, find: Find = _no_sources, earlier: Earlier = _nothing_earlier) -> None:
+        """`find` gives the values of the events that references point into; `earlier` the `item` event, by key and
+        elements, that holds an element and came before all that are added."""
         self._find = find
+        self._earlier = earlier
         self._claims: dict[int, dict[int, Any]] = {}
         self._whole: dict[int, dict[int, Any]] = {}
 
@@ -63,11 +73,23 @@ class Items:
         claim, first, last = parse_range(text)
         held, whole = self._claims.get(claim, {}), self._whole.setdefault(claim, {})
         for number in range(first, last + 1):
+            if number not in whole:
+                before = self._earlier(claim, number)
+                if before is not None:
+                    self._add_earlier(before)
+                    held = self._claims[claim]
             if number not in held:  # also ends a range without end in a record that somebody made up
                 raise NotFound(f"item {claim}.{number} (of {text}) is not in this session: its record is incomplete")
             if number not in whole:
                 whole[number] = self.resolve_same(held[number])
             yield whole[number]
+
+    def _add_earlier(self, event: tuple[str, list[Any]]) -> None:
+        claim, first, _ = parse_range(event[0])
+        held, whole = self._claims.setdefault(claim, {}), self._whole.setdefault(claim, {})
+        for number, item in enumerate(event[1], first):
+            if number not in whole:
+                held[number] = item
 
     def resolve_same(self, data: Any) -> Any:
         """`data` with every reference as what it points at. What looks like ranges is left: no element holds any."""

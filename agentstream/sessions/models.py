@@ -50,6 +50,15 @@ class Lineage(Model):
     copied: bool | None = None
 
 
+class Compacted(Model):
+    """The incarnation that this one goes on from, with what was still needed of it."""
+
+    incarnation: str
+    first: str = Field(description="the first incarnation of the row: children know the session by it")
+    identity: list[str] = Field(description="what the identities of steps are made of")
+    replaced: list[str] | None = Field(None, description="as a lineage's")
+
+
 class Session(Model):
     """Begins an incarnation (then `schema` and `incarnation` are there; the key is the incarnation), or labels it."""
 
@@ -59,8 +68,11 @@ class Session(Model):
     session: str | None = Field(None, description="the id that the incarnation was made under")
     incarnation: str | None = None
     lineage: Lineage | None = None
+    compacted: Compacted | None = None
+    compacting: str | None = Field(None, description="the session goes on as this incarnation")
     title: str | None = None
     tags: dict[str, Any] | None = Field(None, description="each as last said; null takes one away")
+    encrypted: str | None = Field(None, description="id of the key that the session is sealed with (~k/<id>)")
 
 
 class Run(Worked):
@@ -95,7 +107,9 @@ class Step(Worked):
     claim: int | None = Field(None, ge=1, le=HIGHEST_CLAIM)  # pyright: ignore[reportIncompatibleVariableOverride]
     kind: str
     name: str
-    input: Any = Field(description="by reference: {$items: [ranges of item ids]}, {$same: [claim, type, key, pointer]}")
+    input: Any = Field(
+        description="by reference: {$items: [ranges of item ids]}, {$same: [claim, type, key, pointer]}, {$blob: {…}}"
+    )
     fingerprint: str
     effect: Literal["repeat", "once", "pure"] | None = None
     idempotency_key: str | None = None
@@ -210,6 +224,13 @@ class Custom(Model):
     data: Any = None
 
 
+class Sealed(Model):
+    """The value of any event of an encrypted session that says something: what stays in clear, and the rest."""
+
+    claim: int | None = None
+    sealed: tuple[str, str] = Field(alias="$sealed", description="id of the key; base64 of salt and AES-256-GCM text")
+
+
 VALUES: dict[str, type[Model]] = {
     "session": Session,
     "run": Run,
@@ -244,6 +265,17 @@ class Headers(BaseModel):
     timestamp: str = Field(description="RFC 3339, UTC")
 
 
+class SealedChange(BaseModel):
+    """An event of an encrypted session: what it says is sealed, what it is stands in clear."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str
+    key: str
+    value: Sealed
+    headers: Headers
+
+
 def _change(kind: str, value: type[Model]) -> type[BaseModel]:
     operations = Literal["insert", "update"] if kind == "status" else Literal["insert"]
     headers = create_model(f"Headers_{kind}", __base__=Headers, operation=(operations, ...))
@@ -267,7 +299,9 @@ OTHER = _change("other", Custom)
 def check(message: bytes) -> None:
     """Raises pydantic's ValidationError for a message that is none that the library writes."""
     kind = json.loads(message).get("type")
-    if kind in CHANGES:
+    if b'"$sealed":' in message:
+        SealedChange.model_validate_json(message)
+    elif kind in CHANGES:
         CHANGES[kind].model_validate_json(message)
     else:
         OTHER.model_validate({**json.loads(message), "type": "other"})
@@ -276,7 +310,8 @@ def check(message: bytes) -> None:
 def event_schema() -> dict[str, Any]:
     """One JSON Schema of every message of a session."""
     models = [(model, "validation") for model in CHANGES.values()]
-    _, defined = models_json_schema([*models, (OTHER, "validation")], ref_template="#/$defs/{model}")  # type: ignore[list-item]
+    models += [(OTHER, "validation"), (SealedChange, "validation")]
+    _, defined = models_json_schema(models, ref_template="#/$defs/{model}")  # type: ignore[list-item]
     definitions = defined["$defs"]
     definitions["Event_other"]["properties"]["type"] = {
         "type": "string",
@@ -286,7 +321,10 @@ def event_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"agentstream events, version {SCHEMA}",
         "description": "One message of a session's stream: a State Protocol change.",
-        "anyOf": [{"$ref": f"#/$defs/Event_{kind}"} for kind in (*VALUES, "other")],
+        "anyOf": [
+            *({"$ref": f"#/$defs/Event_{kind}"} for kind in (*VALUES, "other")),
+            {"$ref": "#/$defs/SealedChange"},
+        ],
         "$defs": definitions,
     }
 

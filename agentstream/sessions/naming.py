@@ -10,6 +10,7 @@ from agentstream.sessions.events import Event, StepKey
 from agentstream.sessions.steps import Step
 
 if TYPE_CHECKING:
+    from agentstream.sessions.redaction import Rules
     from agentstream.sessions.state import State
 
 
@@ -34,11 +35,12 @@ def find_step(state: State, named: Any) -> Step:
     return found
 
 
-def outcome_value(value: Any, step: str) -> dict[str, Any]:
+def outcome_value(value: Any, step: str, rules: Rules) -> dict[str, Any]:
     """The stored outcome for a value that somebody gives a step; an exception is an error outcome."""
     if isinstance(value, Exception):
         kind = type(value)
         text = codec.encode(str(value)).data
-        return {"error": {"name": kind.__qualname__, "text": text, "module": kind.__module__}}
-    encoded = codec.encode(value, where=f"outcome of step {step}")
+        said = rules.form({"text": text}, "error")
+        return {"error": {"name": kind.__qualname__, **said, "module": kind.__module__}}
+    encoded = rules.encode(value, where=f"outcome of step {step}", at="result")
     return {"result": encoded.data, **({"typed": True} if encoded.typed else {})}

@@ -47,6 +47,9 @@ SMALLEST_MEAN = 32
 LARGEST = 1 << 16
 """Bytes of a dict or list beyond which it is not looked for as a whole: what is in it is."""
 
+LARGEST_BLOCK = 1 << 18
+"""Bytes of elements that one event holds: a list may begin longer than a message should be."""
+
 RECALLED = 2000
 """A worker that takes a session over knows what its last events hold and refer to: opening costs what the tail does."""
 
@@ -65,13 +68,14 @@ class Packer:
     fails, the packer knows what the log does not: end the claim.
     """
 
-    def __init__(self, claim: int) -> None:
+    def __init__(self, claim: int, first: int = 0) -> None:
+        """`first`: the number of its first item, where others number theirs under the same claim."""
         self.claim = claim
         self.known: dict[bytes, ItemId] = {}
         self.lock = RLock()
         self._places: dict[bytes, Place] = {}
         self._noted: set[tuple[str, str]] = set()
-        self._next = 0
+        self._next = first
 
     # --- what the session holds --------------------------------------------------------------------------------------
 
@@ -140,7 +144,7 @@ class Packer:
                 data, block = self.pack(value[packed], parts=kind == "step")
                 value = {**value, packed: data}
                 if block is not None:
-                    changes.append(("item", block[0], {"items": block[1]}))
+                    changes += _item_events(*block)
             changes.append((kind, key, value))
             for change in changes:
                 self._note(*change)
@@ -164,7 +168,7 @@ class Packer:
             return map_dict(data, lambda value: self._packed(value, new))
         if type(data) is not list:
             return data
-        texts = _worth_packing(data)
+        texts = worth_packing(data)
         ranges = self._ranges(data, texts, new) if texts is not None else None
         return map_list(data, lambda value: self._packed(value, new)) if ranges is None else ranges
 
@@ -213,7 +217,22 @@ class Packer:
         return short if len(dumps(short)) < len(text) else data
 
 
-def _worth_packing(data: list[Any]) -> list[bytes] | None:
+def _item_events(first_id: str, items: list[Any]) -> Iterator[Change]:
+    """A block of new elements as events of about `LARGEST_BLOCK` at most, at least one element each."""
+    claim, first, _ = parse_range(first_id)
+    held: list[Any] = []
+    size = 0
+    for number, item in enumerate(items, first):
+        more = len(dumps(item))
+        if held and size + more > LARGEST_BLOCK:
+            yield "item", f"{claim}.{number - len(held)}", {"items": held}
+            held, size = [], 0
+        held.append(item)
+        size += more
+    yield "item", f"{claim}.{first + len(items) - len(held)}", {"items": held}
+
+
+def worth_packing(data: list[Any]) -> list[bytes] | None:
     """The texts of the elements, if the list is long enough to be stored once."""
     if len(data) < FEWEST or not any(type(item) in (dict, list, str) for item in islice(data, FEWEST)):
         return None

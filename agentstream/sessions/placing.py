@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from agentstream.backends.base import Enlist
 from agentstream.errors import StoreError
 from agentstream.protocol.errors import StreamConflict, StreamGone, StreamNotFound
 from agentstream.protocol.operations import Append, Create, Delete, ForkPoint, Producer, Read
@@ -32,6 +33,7 @@ def place(
 
     `elsewhere`: not at the id's own path. Raises ProtocolError for a fork that the server refuses.
     """
+    yield Enlist(path_of(session))
     if not elsewhere:
         try:
             return (yield from make(path_of(session), incarnation, body, fork))
@@ -66,6 +68,7 @@ def birth_place(path: str, incarnation: str) -> Steps[int | None]:
 def point_at(session: str, path: str) -> Steps[bool]:
     """Makes `path` the one that holds the session's present incarnation; False if somebody else was faster."""
     pointer = pointer_path(session)
+    yield Enlist(pointer)
     for _ in range(POINTINGS):
         found = yield from locate(session)
         if found is not None:

@@ -88,10 +88,11 @@ class Question:
             )
         if self.status != "open":
             return "late", "the run does not wait for it any more"
-        wrong = self._misfit(value)
+        wrong = self.misfit(value)
         return ("invalid", wrong) if wrong is not None else None
 
-    def _misfit(self, value: Any) -> str | None:
+    def misfit(self, value: Any) -> str | None:
+        """What is wrong with the form of an answer; None if it is one of the choices and fits the schema."""
         if self.choices is not None and not any(schemas.same(value, choice) for choice in self.choices):
             return f"{value!r} is none of {', '.join(map(repr, self.choices))}"
         return schemas.problem(self.schema, value) if self.schema is not None else None
@@ -194,6 +195,6 @@ class Questions:
                 question.status = "closed"
 
 
-def questions_of(state: State) -> Questions:
-    """The questions of a session at a cut."""
-    return Questions(state.of_type(*TYPES))
+def questions_of(state: State, start: int = 0) -> Questions:
+    """The questions of a session at a cut; those asked from the index `start` on, if only they matter."""
+    return Questions(state.of_type(*TYPES, start=start))

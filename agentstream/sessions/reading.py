@@ -11,6 +11,7 @@ from agentstream.protocol.errors import InvalidRequest, StreamGone, StreamNotFou
 from agentstream.sessions.claims import holder_alive
 from agentstream.sessions.cuts import At, index_in
 from agentstream.sessions.events import Event, handed_out
+from agentstream.sessions.history import reading
 from agentstream.sessions.log import Log, extend, missing
 from agentstream.sessions.state import State, fold
 
@@ -34,6 +35,7 @@ def events(core: Core, session: str, start: At | None, stop: At | None) -> Steps
     """The events between two cuts, with their marks as the whole log gives them."""
     log = yield from shared(core, session)
     first = index_in(log, start) if start is not None else 0
+    yield from reading(log.events, first)
     return [handed_out(event) for event in log.events[first : index_in(log, stop)]]
 
 
@@ -61,9 +63,9 @@ def begin_following(core: Core, session: str, start: At | Literal["now"] | None)
     if isinstance(start, str) and start != "now":
         raise ValueError(f'start= is a number of events, an Event, a Position, "now" or None, not {start!r}')
     log = yield from core.require(session)
-    if start is None:
-        return Follower(core, log, 0)
-    return Follower(core, log, log.size if isinstance(start, str) else index_in(log, start))
+    seen = 0 if start is None else log.size if isinstance(start, str) else index_in(log, start)
+    yield from reading(log.events, seen)
+    return Follower(core, log, seen)
 
 
 def follow(follower: Follower, wait: float = PATIENCE) -> Steps[list[Event] | None]:

@@ -35,15 +35,16 @@ def rebuild(value: Any, annotation: object) -> Any:
 
 def annotation_of_return(fn: Callable[..., object]) -> object | None:
     """What `fn` says it returns; None if it says nothing or names something that cannot be found."""
-    return _hints(fn).get("return")
+    return hints(fn).get("return")
 
 
 def annotations_of_parameters(fn: Callable[..., object]) -> dict[str, object]:
     """The annotations of `fn`'s parameters, without those that cannot be found."""
-    return {name: hint for name, hint in _hints(fn).items() if name != "return"}
+    return {name: hint for name, hint in hints(fn).items() if name != "return"}
 
 
-def _hints(fn: Callable[..., object]) -> dict[str, object]:
+def hints(fn: Callable[..., object]) -> dict[str, object]:
+    """The annotations of `fn` that can be found, with their marks."""
     while isinstance(fn, partial):
         fn = fn.func
     if not inspect.isroutine(fn) and not isinstance(fn, type):
@@ -53,15 +54,15 @@ def _hints(fn: Callable[..., object]) -> dict[str, object]:
         return get_type_hints(fn, include_extras=True)
     except Exception:  # one name that cannot be found hides the others: ask for each alone
         namespace: dict[str, Any] = getattr(fn, "__globals__", {})
-        hints: dict[str, object] = {}
+        found: dict[str, object] = {}
         for name, annotation in getattr(fn, "__annotations__", {}).items():
             try:
-                hints |= get_type_hints(
+                found |= get_type_hints(
                     SimpleNamespace(__annotations__={name: annotation}), namespace, include_extras=True
                 )
             except Exception:
                 continue
-        return hints
+        return found
 
 
 def _validator_of(annotation: Any) -> _Validator:

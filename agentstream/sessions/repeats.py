@@ -12,10 +12,11 @@ The codec escapes dicts of the user's whose keys begin with `$`, so a `$same` ob
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentstream.errors import NotFound
+from agentstream.sessions.history import Events
 
 if TYPE_CHECKING:
     from agentstream.sessions.events import Event
@@ -44,7 +45,7 @@ Find = Callable[[EventId], Any]
 class Sources:
     """The events of a session that may be referred to. They are read whatever became of the events around them."""
 
-    def __init__(self, events: Iterable[Event]) -> None:
+    def __init__(self, events: Sequence[Event]) -> None:
         self._events = events
         self._first: dict[EventId, Event] | None = None
 
@@ -54,9 +55,16 @@ class Sources:
 
     def first(self, source: EventId) -> Event | None:
         """The event that is meant. They are looked through when the first is asked for."""
+        events = self._events
+        if isinstance(events, Events):
+            claim, kind, key = source
+            for event in events.head.all_named(kind, key):
+                if (event.claim or 0) == claim and kind in SOURCES and event.mark != "malformed":
+                    return event
+            events = events.tail
         if self._first is None:
             self._first = {}
-            for event in self._events:
+            for event in events:
                 if event.type in SOURCES and event.mark != "malformed":
                     self._first.setdefault((event.claim or 0, event.type, event.key), event)
         return self._first.get(source)

@@ -16,17 +16,21 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from agentstream.backends.base import Listed, SweepLeases
-from agentstream.errors import AgentStreamError, SessionBusy, StoreError, Unavailable
+from agentstream.errors import AgentStreamError, Locked, SessionBusy, StoreError, Unavailable
 from agentstream.protocol.errors import ProtocolError, StreamGone, StreamNotFound
 from agentstream.protocol.operations import Delete, Read
-from agentstream.sessions import moments
+from agentstream.sessions import collecting, moments
+from agentstream.sessions.blobs import BLOBS
 from agentstream.sessions.claims import Claim, holder_alive, release, win
+from agentstream.sessions.encryption.erasing import ruins
+from agentstream.sessions.encryption.vault import is_forgotten
 from agentstream.sessions.events import read_event
 from agentstream.sessions.ids import id_of, spare_path
 from agentstream.sessions.labels import seconds_of
 from agentstream.sessions.log import Log, locate, read_log
 from agentstream.sessions.patience import asked, patiently
 from agentstream.sessions.settling import unknown_steps
+from agentstream.sessions.snapshots import snapshot_path
 from agentstream.sessions.state import State, fold
 from agentstream.sessions.summaries import POINTERS, Entry, at_seconds, entries, listed, times_of
 
@@ -86,6 +90,8 @@ def collect(core: Core, *, older_than: float | timedelta | None, dry_run: bool, 
     """
     limit = seconds_of(older_than, "older_than") if older_than is not None else None
     patterns = [keep] if isinstance(keep, str) else list(keep)
+    if not core.backend.traits.lists:  # what a catalog does not name may need what would be removed
+        raise AgentStreamError(f"{core.backend.name} cannot list all it keeps; delete its sessions by their ids")
     every = yield from entries(core)
     now = moments.now().timestamp()
     old = [entry for entry in every if _perhaps_old(entry, limit, now)]
@@ -103,14 +109,18 @@ def collect(core: Core, *, older_than: float | timedelta | None, dry_run: bool, 
         elif reason is not None:
             kept.append(Kept(entry.id, reason))
     streams = yield from _unreferenced(now)
+    streams += yield from ruins(every, lambda stream: _left(stream, now))
     leases = 0
+    gone = {entry.listed.path for entry in old if entry.id in {session.id for session in removed}}
+    blobs = (yield from collecting.unused(now, LEFT_ALONE, gone)) if dry_run else []
     if not dry_run:
+        blobs = yield from collecting.removed(core.blobs, now, LEFT_ALONE)
         for path in streams:
             # asked again: somebody may have made a session of that id meanwhile
             if not path.startswith(POINTERS) or (yield from locate(id_of(path[len(POINTERS) :]))) is None:
                 yield from _delete(path)
         leases = yield SweepLeases()
-    return GcReport(dry_run, tuple(removed), tuple(kept), tuple(streams), leases)
+    return GcReport(dry_run, tuple(removed), tuple(kept), (*streams, *(BLOBS + blob for blob in blobs)), leases)
 
 
 def _perhaps_old(entry: Entry, limit: float | None, now: float) -> bool:
@@ -171,11 +181,16 @@ def _needed(log: Log) -> Steps[str | None]:
     state = fold(log)
     if (yield from holder_alive(log, state)):
         return "a worker is at it"
-    return _waits(state)
+    try:
+        return _waits(state)
+    except Locked:
+        if (yield from is_forgotten(log.encrypted)):
+            return None
+        return "it is encrypted, and without its key it is not known whether it waits for somebody"
 
 
 def _waits(state: State) -> str | None:
-    if any(run.status == "waiting" for run in state.runs.values()):
+    if any(run.status == "waiting" for run in state.open_runs):
         return "it waits for a person or a time"
     if unknown_steps(state):
         return "it waits for a person to say what came of a step (session.unresolved())"
@@ -193,6 +208,7 @@ def _remove(core: Core, log: Log) -> Steps[str | None]:
                 return "it was written to just now"
         core.forget(log.session)
         yield from _delete(log.path)
+        yield from _delete(snapshot_path(log.path))
     except SessionBusy:
         return "a worker is at it"
     except Unavailable:

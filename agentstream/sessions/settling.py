@@ -7,26 +7,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agentstream.backends.base import Delist
 from agentstream.errors import Unavailable
 from agentstream.protocol.errors import StreamGone, StreamNotFound
 from agentstream.protocol.operations import Delete
 from agentstream.sessions.claims import holder_alive, under_claim
 from agentstream.sessions.cuts import At, index_in
-from agentstream.sessions.ids import fresh_id
-from agentstream.sessions.log import locate, missing
+from agentstream.sessions.heirs import heirs_path, refuse_with_heirs
+from agentstream.sessions.ids import fresh_id, path_of
+from agentstream.sessions.large import kept
+from agentstream.sessions.log import locate, missing, pointed_at
 from agentstream.sessions.naming import find_step, outcome_value
 from agentstream.sessions.placing import discard
+from agentstream.sessions.snapshots import snapshot_path
 from agentstream.sessions.state import State, Step, fold
 
 if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
+    from agentstream.sessions.redaction import Rules
 
 
 def unknown_steps(state: State) -> list[Step]:
     """Steps with effect="once" of open runs that were begun and have no outcome."""
-    openly = {run.key for run in state.runs.values() if run.open}
-    return [step for step in state.steps if step.effect == "once" and step.outcome is None and step.run in openly]
+    openly = {run.key for run in state.open_runs}
+    steps = state.steps_of(*openly)
+    return [step for step in steps if step.effect == "once" and step.outcome is None and step.run in openly]
 
 
 def unresolved(core: Core, session: str) -> Steps[list[Step]]:
@@ -47,20 +53,22 @@ def resolve(core: Core, session: str, named: Any, outcome: dict[str, Any], *, ta
             )
         return [{"kind": "outcome", "key": step.key, "value": {**outcome, "resolved": True}}]
 
+    log = yield from core.require(session)
+    outcome = yield from kept(core.blobs, "outcome", outcome, log.births)
     yield from under_claim(core, session, build, take_over=take_over)
 
 
-def resolution(step: Any, result: Any, error: Any) -> dict[str, Any]:
+def resolution(step: Any, result: Any, error: Any, rules: Rules) -> dict[str, Any]:
     """The outcome that `resolve(step, result)` or `resolve(step, error=…)` gives."""
     if error is None:
-        return outcome_value(result, str(step))
+        return outcome_value(result, str(step), rules)
     if result is not None:
         raise ValueError("a step is resolved with a result or with error=…, not with both")
     if isinstance(error, str):
         error = RuntimeError(error)
     if not isinstance(error, Exception):
         raise TypeError(f"error= is an exception, or a text that says what went wrong, not {error!r}")
-    return outcome_value(error, str(step))
+    return outcome_value(error, str(step), rules)
 
 
 def rewind(core: Core, session: str, at: At | None, *, take_over: bool) -> Steps[None]:
@@ -84,14 +92,26 @@ def seal(core: Core, session: str, *, take_over: bool) -> Steps[None]:
 
 
 def delete(core: Core, session: str) -> Steps[None]:
-    """Deletes the session. Forks of it stay readable; its id can be used again."""
+    """Deletes the session. Forks of it stay readable; its id can be used again.
+
+    Raises AgentStreamError for one that stitched forks read from, where the server cannot know of those.
+    """
     found = yield from locate(session)
     if found is None:
         raise missing(session)
     core.forget(session)
+    if not core.backend.traits.exact_forks:
+        yield from refuse_with_heirs(found[0], session)
     try:
         yield Delete(found[0])
     except (StreamNotFound, StreamGone):
         raise missing(session) from None
     except Unavailable:
         yield from discard(found[0])  # the first try may have been the one
+    yield from discard(snapshot_path(found[0]))
+    left = yield from pointed_at(session)
+    if left is not None and left != found[0]:
+        yield from discard(left)  # what a compaction that broke off was to go over to
+    yield Delist(path_of(session))
+    if not core.backend.traits.exact_forks:
+        yield from discard(heirs_path(found[0]))  # of the next life at that path they are none

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from agentstream.sessions import codec
 from agentstream.sessions.events import Event
 from agentstream.sessions.items import Items
+from agentstream.sessions.large import decoded, put_back
 
 OPEN = frozenset(("running", "waiting", "failed", "exhausted", "abandoned"))
 """Statuses of a run that can still go on."""
@@ -90,11 +90,16 @@ class Step:
 
     @cached_property
     def input(self) -> Any:
-        return codec.decode(self.encoded_input)
+        return decoded(self.encoded_input, self.last.start)
+
+    @property
+    def stored_input(self) -> Any:
+        """The input with its lists whole; what is kept in blobs (`large.py`) is still referred to."""
+        return self._items.resolve(field(self.last.start, "input"))
 
     @cached_property
     def encoded_input(self) -> Any:
-        return self._items.resolve(field(self.last.start, "input"))
+        return put_back(self.stored_input, self.last.start)
 
     @property
     def status(self) -> str:
@@ -106,7 +111,12 @@ class Step:
     @cached_property
     def result(self) -> Any:
         """What the step returned; None where it failed or has no outcome."""
-        return codec.decode(self._items.resolve(field(self.outcome, "result")))
+        return decoded(put_back(self.stored_result, self.outcome), self.outcome)
+
+    @property
+    def stored_result(self) -> Any:
+        """As `stored_input`."""
+        return self._items.resolve(field(self.outcome, "result"))
 
     @property
     def error(self) -> dict[str, Any] | None:
@@ -147,24 +157,34 @@ class Run:
     def fingerprint(self) -> str:
         return text(self.start, "fingerprint")
 
+    @property
+    def stored_arguments(self) -> Any:
+        """The arguments with their lists whole; what is kept in blobs (`large.py`) is still referred to."""
+        return self._items.resolve(field(self.start, "arguments"))
+
     @cached_property
     def encoded_arguments(self) -> Any:
-        return self._items.resolve(field(self.start, "arguments"))
+        return put_back(self.stored_arguments, self.start)
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """The call, by parameter name."""
-        decoded = codec.decode(self.encoded_arguments)
-        return decoded if isinstance(decoded, dict) else {}
+        arguments = decoded(self.encoded_arguments, self.start)
+        return arguments if isinstance(arguments, dict) else {}
+
+    @property
+    def stored_result(self) -> Any:
+        """As `stored_arguments`."""
+        return self._items.resolve(field(self.outcome, "result"))
 
     @cached_property
     def encoded_result(self) -> Any:
-        return self._items.resolve(field(self.outcome, "result"))
+        return put_back(self.stored_result, self.outcome)
 
     @cached_property
     def result(self) -> Any:
         """What the agent returned; None where it has not finished."""
-        return codec.decode(self.encoded_result)
+        return decoded(self.encoded_result, self.outcome)
 
     def without_worker(self) -> Run:
         """The same run, when it is known that no worker lives."""

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from agentstream.backends.base import LeaseHeld, List, Listed
-from agentstream.errors import AgentStreamError, StoreError, Unavailable
+from agentstream.errors import AgentStreamError, Locked, StoreError, Unavailable
 from agentstream.protocol.errors import StreamGone, StreamNotFound
 from agentstream.protocol.operations import Read
 from agentstream.sessions import codec, moments
-from agentstream.sessions.catalog import Summary
+from agentstream.sessions.catalog import Summary, status_of
 from agentstream.sessions.events import Event
+from agentstream.sessions.family import parent_of
 from agentstream.sessions.ids import id_of, path_of, pointer_path
 from agentstream.sessions.log import Log, locate, read_log
 from agentstream.sessions.patience import asked
@@ -49,7 +50,8 @@ class Entry:
     """One session as it was at `listed`.
 
     `nonce` is the claim's in force, `births` where its incarnations begin, `needs` those whose
-    events it shares or whose stream it was forked from.
+    events it shares or whose stream it was forked from, `keys` the ids of those that its events
+    are sealed with.
     """
 
     summary: Summary
@@ -58,6 +60,7 @@ class Entry:
     births: tuple[tuple[int, str], ...] = ()
     needs: frozenset[str] = frozenset()
     ttl: float | None = None
+    keys: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:
@@ -94,7 +97,7 @@ def places(core: Core, prefix: str = "") -> Steps[list[Place]]:
 
     Raises AgentStreamError for a backend that cannot list what it keeps.
     """
-    if not core.backend.traits.lists:
+    if not (core.backend.traits.lists or core.backend.traits.catalogs):
         raise AgentStreamError(f"{core.backend.name} cannot list its sessions; ask for one by its id")
     own = yield from listed(path_of(prefix))
     found = {id_of(entry.path): entry for entry in own if not entry.path.startswith("~")}
@@ -148,6 +151,11 @@ def ttl_of(state: State) -> float | None:
     return float(ttl) if isinstance(ttl, (int, float)) and not isinstance(ttl, bool) and ttl > 0 else None
 
 
+def forget(core: Core, session: str) -> None:
+    """Drops what is kept of a session."""
+    _of(core).entries.pop(session, None)
+
+
 def _of(core: Core) -> _Kept:
     return _kept.setdefault(core, _Kept())
 
@@ -189,29 +197,57 @@ def _fresh(place: Place) -> Steps[Entry | None]:
     except StoreError as error:  # one that cannot be read must not hide the others
         created, updated = at_seconds(place.listed.created), at_seconds(place.listed.updated)
         return Entry(Summary(place.id, str(error), "unreadable", None, created, updated, 0), place.listed)
-    return _made(log, place.listed) if log.incarnation else None
+    if not log.incarnation:
+        return None
+    entry = _made(log, place.listed)
+    if entry.summary.status != "erased" and log.encrypted is not None and _told(fold(log)) is None:
+        from agentstream.sessions.encryption.vault import is_forgotten  # mostly nothing is encrypted
+
+        if (yield from is_forgotten(log.encrypted)):
+            return replace(entry, summary=structs.replace(entry.summary, status="erased"))
+    return entry
 
 
 def _made(log: Log, place: Listed) -> Entry:
     state = fold(log)
     claim = state.claim
+    erased = bool(log.births) and log.births[-1][1].erased is not None
+    title, agent, tags = (None if erased else _told(state)) or (None, None, ())
     summary = Summary(
         log.session,
-        state.title,
-        state.status,
-        state.lineage.source if state.lineage is not None else None,
+        title,
+        "erased" if erased else status_of(state),
+        _came_from(state),
         _moment(log.events[log.inherited :], at_seconds(place.created)),
         _moment(log.events[:-2:-1], at_seconds(place.updated)),
         log.size,
-        state.run.agent if state.run is not None else None,
-        tuple(sorted(state.tags.items())),
+        agent,
+        tags,
         log.closed,
     )
     births = tuple((index, birth.incarnation) for index, birth in log.count.births)
     nonce = text(claim, "nonce") if claim is not None else None
     needs = {birth.incarnation for _, birth in log.count.births[:-1]}
     needs |= {birth.lineage.incarnation for _, birth in log.count.births if birth.lineage is not None}
-    return Entry(summary, place, nonce, births, frozenset(needs), ttl_of(state))
+    keys = frozenset(birth.encrypted for _, birth in log.births if birth.encrypted is not None)
+    return Entry(summary, place, nonce, births, frozenset(needs), ttl_of(state), keys)
+
+
+def _came_from(state: State) -> str | None:
+    """The session that it was forked from, or whose run spawned it."""
+    if state.lineage is not None:
+        return state.lineage.source
+    parent = parent_of(state)
+    return parent.session if parent is not None else None
+
+
+def _told(state: State) -> tuple[str | None, str | None, tuple[tuple[str, Any], ...]] | None:
+    """Title, agent and tags; None of an encrypted session that cannot be opened here, which is listed all the same."""
+    try:
+        agent = state.run.agent if state.run is not None else None
+        return state.title, agent, tuple(sorted(state.tags.items()))
+    except (Locked, StoreError):
+        return None
 
 
 def _moment(events: Iterable[Event], otherwise: datetime) -> datetime:

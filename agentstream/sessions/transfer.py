@@ -10,17 +10,20 @@ import contextlib
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from agentstream.errors import AgentStreamError, StoreError
+from msgspec.structs import replace
+
+from agentstream.errors import AgentStreamError, BlobLost, StoreError
 from agentstream.protocol.operations import START, Batch, Read
 from agentstream.sessions import codec
 from agentstream.sessions.births import declared_birth
+from agentstream.sessions.encryption.form import Portable
 from agentstream.sessions.events import read_event
-from agentstream.sessions.exported import FORM, Header, Shares, Tally, line_of
+from agentstream.sessions.exported import FORM, PIECE, BlobHeader, Header, Shares, Tally, line_of, piece_line
 from agentstream.sessions.log import locate, missing, open_log
 from agentstream.sessions.patience import asked
 from agentstream.sessions.summaries import Entry, entries
@@ -28,6 +31,7 @@ from agentstream.sessions.summaries import Entry, entries
 if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
+    from agentstream.sessions.references import Ref
 
 Target = str | os.PathLike[str] | IO[bytes]
 
@@ -52,8 +56,10 @@ def export(core: Core, session: str, target: Target, *, form: str = "jsonl", for
     plan = yield from _plan(core, session, forks)
     with _writing(target) as file:
         written, events, parts = 0, 0, []
+        blobs: set[str] = set()
         for name, shares in plan:
-            header = yield from _measured(core, name, shares)
+            header, refs = yield from _measured(core, name, shares)
+            written += yield from _blobs_out(core, name, refs, blobs, file)
             written += file.write(header.line())
             written += yield from _copied_out(core, header, file)
             events += header.lines
@@ -111,10 +117,40 @@ def _at(entry: Entry, index: int) -> Steps[bytes]:
     return batch.messages[0] if batch.messages else b""
 
 
-def _measured(core: Core, session: str, shares: Shares | None) -> Steps[Header]:
+def _measured(core: Core, session: str, shares: Shares | None) -> Steps[tuple[Header, Iterable[tuple[Ref, int]]]]:
     tally = Tally(shares.events if shares is not None else 0)
-    sealed = yield from _each(core, session, tally.start, None, tally.add)
-    return Header(FORM, session, tally.incarnation, tally.events, sealed, tally.sha256, shares)
+    opened = Portable(session)
+    sealed = yield from _each(core, session, tally.start, None, tally.add, opened)
+    header = Header(FORM, session, tally.incarnation, tally.events, sealed, tally.sha256, shares)
+    return header, [(replace(ref, at=opened.places.get(ref.sha256)), index) for ref, index in tally.refs.values()]
+
+
+def _blobs_out(
+    core: Core, session: str, refs: Iterable[tuple[Ref, int]], done: set[str], file: IO[bytes]
+) -> Steps[int]:
+    """Writes the large content that is referred to and is not in the file yet. Raises BlobLost."""
+    written = 0
+    for ref, index in refs:
+        if ref.sha256 in done:
+            continue
+        done.add(ref.sha256)
+        written += file.write(BlobHeader.of(ref).line())
+        held = bytearray()
+        reading = core.blobs.reading(ref)
+        try:
+            while (page := (yield from reading.next())) is not None:
+                for piece in page:
+                    held += piece
+                while len(held) >= PIECE:
+                    written += file.write(piece_line(bytes(held[:PIECE])))
+                    del held[:PIECE]
+        except BlobLost as error:
+            where = f"session {session!r}, event {index}"
+            what = f"{where}: {error}. Nothing was exported"
+            raise BlobLost(what, sha256=error.sha256, session=session, index=index) from error
+        if held:
+            written += file.write(piece_line(bytes(held)))
+    return written
 
 
 def _copied_out(core: Core, header: Header, file: IO[bytes]) -> Steps[int]:
@@ -134,8 +170,22 @@ def _copied_out(core: Core, header: Header, file: IO[bytes]) -> Steps[int]:
     return written
 
 
-def _each(core: Core, session: str, start: int, stop: int | None, take: Callable[[bytes], None]) -> Steps[bool]:
+def _each(
+    core: Core,
+    session: str,
+    start: int,
+    stop: int | None,
+    take: Callable[[bytes], None],
+    opened: Portable | None = None,
+) -> Steps[bool]:
     """Gives the messages from `start` to `stop` (the end where None) to `take`; whether the session is sealed."""
+    opened = opened or Portable(session)
+    sealed = yield from _each_kept(core, session, start, stop, lambda message: take(opened(message)))
+    opened.check()
+    return sealed
+
+
+def _each_kept(core: Core, session: str, start: int, stop: int | None, take: Callable[[bytes], None]) -> Steps[bool]:
     found = yield from locate(session)
     if found is None:
         raise missing(session)

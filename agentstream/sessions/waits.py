@@ -58,7 +58,7 @@ def has_come(state: State, waits: Waits, questions: Questions, now: datetime) ->
             return True
     if waits.until is not None and waits.until <= now:
         return True
-    if waits.inbox is not None and any(user_messages(state.of_type("message"), waits.inbox)):
+    if waits.inbox is not None and any(user_messages(state.of_type("message", start=waits.inbox), waits.inbox)):
         return True
     return waits == Waits() or bool(waits.children)  # whether a child can go on, its own log says
 
@@ -74,7 +74,7 @@ def user_messages(events: Iterable[Event], start: int) -> Iterable[Event]:
 
 def refuse_while_waiting(state: State, run: Run) -> None:
     """Raises RunWaiting where nothing has come yet that the run waits for: a claim would be in vain."""
-    waits, questions = waits_of(state, run), questions_of(state)
+    waits, questions = waits_of(state, run), questions_of(state, state.first_of(run.key))
     if not has_come(state, waits, questions, moments.now()):
         raise waiting(state.session, run.id, waits, questions)
 

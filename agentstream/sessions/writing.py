@@ -20,6 +20,7 @@ from agentstream.protocol.errors import (
 from agentstream.protocol.operations import Append
 from agentstream.sessions.events import OWN_TYPES, SCHEMA, UNCLAIMED_TYPES, Event, handed_out, user_value, write_event
 from agentstream.sessions.ids import fresh_id
+from agentstream.sessions.large import kept
 from agentstream.sessions.log import Log, missing
 from agentstream.sessions.patience import RETRIES, patiently
 from agentstream.sessions.placing import place
@@ -46,6 +47,7 @@ def open_or_create(core: Core, session: str) -> Steps[Log]:
     if log is None:
         yield from create(session)
         log = yield from core.require(session)
+    core.writable(log)
     return log
 
 
@@ -67,14 +69,16 @@ def append(core: Core, session: str, kind: str, value: Any, key: str | None = No
     """
     check_appendable(kind, key)
     key = key or fresh_id()
-    message = write_event(kind, key, user_value(kind, value))
+    stored = core.rules.event(kind, user_value(kind, value))
     log = yield from core.refresh(session)
     if log is None:
         yield from create(session)
         log = yield from core.refresh(session)
     if log is None:
         raise missing(session)
-    yield from append_unclaimed(core, session, log.path, (message,))
+    core.writable(log)
+    stored = yield from kept(core.blobs, kind, stored, log.births)
+    yield from append_unclaimed(core, session, log.path, (write_event(kind, key, stored),))
     return (yield from read_back(core, session, kind, key))
 
 

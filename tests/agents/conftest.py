@@ -6,16 +6,27 @@ from typing import Any
 
 import pytest
 from agents_kit import Way
-from hostile import HostileBackend
+from stores import ALL, REMOTE, STORES
 
-from agentstream.backends.embedded import EmbeddedBackend
+REMOTE_MODULES = ("test_crash", "test_replay")
+"""Tests that run on the Node server every time; the others do so among all tests."""
+
+# They drop an event loop with requests or connections in it, which no HTTP client can tidy up after.
+NEVER_REMOTE = ("test_a_run_that_nobody_waits_for_any_more", "test_an_interrupt_is_resumed")
 
 
-@pytest.fixture(params=["folder", "memory", "hostile"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    own = any("backend" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "backend" in metafunc.fixturenames and not own:
+        always = metafunc.definition.path.stem in REMOTE_MODULES
+        remote = (always or ALL) and metafunc.function.__name__ not in NEVER_REMOTE
+        metafunc.parametrize("backend", ["disk", "memory", "hostile", *(REMOTE if remote else ())], indirect=True)
+
+
+@pytest.fixture
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """Every kind of keeper of streams: what holds must hold on all of them."""
-    made: Any = HostileBackend() if request.param == "hostile" else None
-    made = made or EmbeddedBackend(tmp_path / "store" if request.param == "folder" else None)
+    made = STORES[request.param](tmp_path)
     yield made
     made.close()
 

@@ -322,6 +322,7 @@ def test_a_loop_that_is_closed_in_mid_run(backend: Any) -> None:
         each.cancel()
     loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop), return_exceptions=True))
     assert task.done()
+    loop.run_until_complete(loop.shutdown_asyncgens())  # as asyncio.run does: connections of a loop end with it
     loop.close()
 
     async def other() -> str:

@@ -12,6 +12,12 @@ from failing import FailingBackend
 from agentstream import Client, OutcomeUnknown, Unavailable, current_step, recorded, step
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's start waits for its outcome however slow the machine is: appends can be counted."""
+    monkeypatch.setattr("agentstream.agents.calls.START_WITHIN", 3600.0)
+
+
 class Outside:
     """Five steps of every effect, and what was done by whom."""
 
@@ -44,6 +50,7 @@ class Outside:
         self.agent = way.agent(agent_body)
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_nothing_that_returned_is_done_again(backend: Any, way: Way) -> None:
     got: dict[str, Any] = {}
     unknown = 0
@@ -78,6 +85,7 @@ def test_nothing_that_returned_is_done_again(backend: Any, way: Way) -> None:
     assert unknown == 3  # once for each start of a `once` step that had no outcome
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_appends_a_step(backend: Any, way: Way) -> None:
     """`repeat` is one append and `once` two; `pure` rides along, but is durable before the next step acts."""
     watching = WatchingBackend(backend)

@@ -12,7 +12,7 @@ import pytest
 from agents_kit import WatchingBackend
 from failing import FailingBackend
 
-from agentstream import AsyncClient, Client, Diverged, Unavailable, in_run, recorded, step
+from agentstream import AsyncClient, Client, Diverged, Unavailable, agent, in_run, recorded, step
 
 
 def arun(backend: Any, agent: Any, session: str = "s") -> Any:
@@ -304,3 +304,45 @@ def test_a_thousand_lanes(backend: Any) -> None:
     assert arun(backend, agent) == 499500
     report = areplay(backend, agent)
     assert (report.identical, report.steps) == (True, 1000)
+
+
+def test_lanes_that_begin_alike_are_known_by_the_lanes_they_open(backend: Any) -> None:
+    """Threads come in another order when they go on: what each of them opened is still its own."""
+    made: list[int] = []
+
+    @step
+    def alike() -> str:
+        return "alike"
+
+    @step
+    def work(number: int) -> int:
+        made.append(number)
+        return number
+
+    def life(order: list[int], *, fails: bool) -> list[int]:
+        came = [threading.Event() for _ in order]
+        all_came = threading.Barrier(len(order), timeout=60)
+
+        def lane(number: int) -> int:
+            place = order.index(number)
+            assert not place or came[place - 1].wait(60)
+            alike()
+            came[place].set()
+            all_came.wait()
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(in_run(work), number).result()
+
+        @agent(name="alike")
+        def opens() -> list[int]:
+            with ThreadPoolExecutor(len(order)) as pool:
+                results = [made.result() for made in [pool.submit(in_run(lane), n) for n in range(len(order))]]
+            if fails:
+                raise ValueError("again")
+            return results
+
+        return Client(backend).session("s").run(opens)
+
+    with pytest.raises(ValueError, match="again"):
+        life([0, 1, 2], fails=True)
+    assert life([2, 0, 1], fails=False) == [0, 1, 2]
+    assert sorted(made) == [0, 1, 2]

@@ -206,9 +206,11 @@ class TestTimeToLive:
         clock(90)
         backend.execute(Append("s", (b"2",)))
         clock(90)
-        backend.execute(Head("s"))
         backend.execute(Read("s", NOW))
+        clock(90)
         backend.execute(Append("s", close=True))
+        clock(90)
+        backend.execute(Head("s"))
         clock(16)
         for operation in (Read("s"), Head("s"), Append("s", (b"1",)), Delete("s")):
             with pytest.raises(StreamNotFound):

@@ -108,11 +108,11 @@ class Store(RuleBasedStateMachine):
         append = Append(path, body, producer=Producer(name, epoch, seq))
         if known is not None and known[0] == epoch and seq <= known[1]:
             assert self.backend(which).execute(append).duplicate
-        elif model.closed:
-            self.attempt(path, append, which)
         elif known is not None and epoch < known[0]:
             with pytest.raises(StaleEpoch):
                 self.backend(which).execute(append)
+        elif model.closed:
+            self.attempt(path, append, which)
         elif seq != (known[1] + 1 if known is not None and known[0] == epoch else 0):
             with pytest.raises(SequenceGap):
                 self.backend(which).execute(append)

@@ -12,7 +12,7 @@ import pytest
 from hostile import HostileBackend
 from msgspec.structs import replace
 
-from agentstream import AgentStreamError, Client, agent, step
+from agentstream import AgentStreamError, Client, agent, spawn, step
 from agentstream.backends.base import LeaseHeld
 from agentstream.backends.embedded import EmbeddedBackend
 from agentstream.protocol.operations import Create, Read
@@ -73,6 +73,21 @@ def dated(client: Client, name: str, *days: int) -> None:
     body = [birth, *(write_event("custom", f"k{day}", {"data": day}) for day in days[1:])]
     body = [at(day, message) for day, message in zip(days, body, strict=True)]
     client._core.backend.execute(Create(name, tuple(body)))
+
+
+def test_children_are_found_by_who_spawned_them(client: Client):
+    """And a fork of a child by the child that it was forked from."""
+
+    @agent
+    def parent() -> None:
+        for fork in (False, True):
+            spawn(writer, "x", fork=fork).result()
+
+    client.session("a").run(parent)
+    client.session("a/0").fork("b")
+    assert ids(client, parent="a", sort="id") == ["a/0", "a/2"]
+    assert ids(client, parent="a/0") == ["b"]
+    assert {each.id: each.parent for each in client.sessions()} == {"a": None, "a/0": "a", "a/2": "a", "b": "a/0"}
 
 
 def test_by_status_agent_title_tag_and_parent(client: Client):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from failing import FailingBackend
 from people_kit import answer_plain, waiting
+from pydantic import BaseModel
 
 from agentstream import (
     AgentStreamError,
@@ -106,6 +107,60 @@ def test_what_is_neither_yes_nor_no_is_invalid(client: Client, backend: Backend)
         assert caught.value.reason == "invalid"
     answer_plain(backend, "s", question.key, {"approved": True, "reason": None, "at": "the desk"})
     assert session.run(support, "A1") == "refunded 10"
+
+
+def test_an_approval_may_be_of_other_arguments(client: Client) -> None:
+    """The step is called, recorded and replayed with what was approved."""
+    session = client.session("s")
+    (question,) = waiting(lambda: session.run(support, "A1")).questions
+    session.answer(question, {"approved": True, "arguments": {"amount": 4}}, by="ann")
+    assert session.run(support, "A1") == "refunded 4"
+    assert made == [("A1", 4)]
+    called = next(step for step in session.state().steps if step.name == "refund")
+    assert called.input == {"order": "A1", "amount": 4}
+    report = session.replay(support)
+    assert (report.identical, report.result, made) == (True, "refunded 4", [("A1", 4)])
+
+
+@pytest.mark.parametrize(
+    "edited", [{"amount": "a lot"}, {"sum": 3}, {"order": None}, {"amount": [1]}, {"amount": 3, "more": True}]
+)
+def test_arguments_that_the_step_does_not_take_approve_nothing(client: Client, edited: Any) -> None:
+    session = client.session("s")
+    (question,) = waiting(lambda: session.run(support, "A1")).questions
+    session.answer(question, {"approved": True, "arguments": edited})
+    (again,) = waiting(lambda: session.run(support, "A1")).questions
+    assert (again.key, again.answers[0].reason, made) == (question.key, "invalid", [])
+    session.answer(again, True)
+    assert session.run(support, "A1") == "refunded 10"
+
+
+class Order(BaseModel):
+    id: str
+
+
+@step(approve=True)
+def ship(order: Order, *rest: int, fast: bool = False, note: Any = "none") -> str:
+    return f"{order.id} {rest} {fast} {note}"
+
+
+def test_edited_arguments_are_of_their_types(client: Client) -> None:
+    @agent
+    def ships() -> str:
+        return ship(Order(id="A1"), 1, 2)
+
+    session = client.session("s")
+    (question,) = waiting(lambda: session.run(ships)).questions
+    session.answer(question, {"approved": True, "arguments": {"order": {"id": "B2"}, "fast": True, "note": [1]}})
+    assert session.run(ships) == "B2 (1, 2) True [1]"
+    assert session.replay(ships).identical
+
+
+def test_a_denial_has_no_arguments(client: Client) -> None:
+    session = client.session("s")
+    (question,) = waiting(lambda: session.run(support, "A1")).questions
+    session.answer(question, {"approved": False, "arguments": {"amount": 4}})
+    assert waiting(lambda: session.run(support, "A1")).questions[0].answers[0].reason == "invalid"
 
 
 def test_an_approval_is_for_these_arguments_only(client: Client) -> None:

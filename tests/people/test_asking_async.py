@@ -174,6 +174,7 @@ def test_a_question_of_a_task_that_nobody_waits_for_ends_the_run_too(aclient: As
 def test_what_a_run_waited_for_is_forgotten_with_its_worker() -> None:
     class Worker:
         state = State("s", "i", [])
+        run = "r"
 
     worker: Any = Worker()
     room = weakref.ref(room_of(worker))

@@ -79,7 +79,7 @@ def test_tls_is_checked(face: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     context, known = certified(tmp_path)
     with answering(context) as (place, asked):
         stranger = face.backend(f"https://{place}/v1", backoff=Backoff(tries=1))
-        with pytest.raises(Unavailable, match="(?i)certificate"):
+        with pytest.raises(Unavailable, match=r"(?i)certificate"):
             face.do(stranger, Head("s"))
         assert not asked
         monkeypatch.setenv("SSL_CERT_FILE", known)

@@ -60,9 +60,12 @@ def test_a_fork_has_the_sources_events_and_leaves_them_alone(client: Client) -> 
 @given(data=st.data(), store=st.sampled_from(NAMES[1:]))
 def test_random_trees_of_forks_are_what_lists_are(data: st.DataObject, store: str) -> None:
     """Forks of forks of each kind, appends and deletions, against lists of notes in memory."""
-    native = store == "memory"
-    backend = STORES[store](None)  # type: ignore[arg-type]
-    client = Client(backend)
+    with Client(STORES[store](None)) as client:  # type: ignore[arg-type]
+        grow_a_tree(client, data, native=store == "memory")
+
+
+def grow_a_tree(client: Client, data: st.DataObject, *, native: bool) -> None:
+    backend = client._core.backend
     noted(client, "0", 0).append("note", 0)
     model: dict[str, list[Any]] = {"0": [None, 0]}
     sources: dict[str, str] = {}
@@ -110,11 +113,30 @@ def test_a_stitched_fork_says_when_its_source_is_gone() -> None:
     source = noted(client, "s", 4)
     fork = source.fork("f", at=3)
     copy = source.fork("c", at=3, copy=True)
-    source.delete()
+    client._core.backend.execute(Delete("s"))  # by other means than ours
+    client._core.forget("s")
     noted(client, "s", 9)
     with pytest.raises(StoreError, match=r"stitched fork of 's'.*which is gone.*copy=True"):
         fork.events()
     assert [event.value for event in copy.events() if event.type == "note"] == [0, 1]
+
+
+def test_a_session_that_a_stitched_fork_reads_from_is_not_deleted() -> None:
+    """The server cannot know that the fork needs it."""
+    client = Client(HostileBackend(forks="ignored"))
+    source = noted(client, "s", 4)
+    first, second = source.fork("f", at=3), source.fork("g", at=2)
+    source.fork("empty", at=0)
+    source.fork("c", at=3, copy=True)
+    grandchild = first.fork("h", at=2)
+    with pytest.raises(AgentStreamError, match=r"'s' has forks .*: f, g\. Delete those first"):
+        source.delete()
+    with pytest.raises(AgentStreamError, match=r"'f' has forks .*: h\."):
+        first.delete()
+    assert len(list(grandchild.events())) == 3
+    for session in (grandchild, first, second, source):
+        session.delete()
+    noted(client, "s", 1).delete()  # of another life they are none
 
 
 def test_a_stitched_fork_of_a_life_that_was_left_for_another_is_still_read() -> None:

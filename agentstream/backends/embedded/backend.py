@@ -12,7 +12,20 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agentstream.backends.base import DropLease, LeaseHeld, List, Listed, SweepLeases, TakeLease, Traits, Watch, Watched
+from agentstream.backends.base import (
+    Delist,
+    DropLease,
+    Enlist,
+    Erase,
+    LeaseHeld,
+    List,
+    Listed,
+    SweepLeases,
+    TakeLease,
+    Traits,
+    Watch,
+    Watched,
+)
 from agentstream.backends.driving import Done, Steps, adrive, drive
 from agentstream.backends.embedded import reading
 from agentstream.backends.embedded.checking import (
@@ -49,9 +62,10 @@ class EmbeddedBackend:
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         folder = None if path is None else Path(path)
+        self.folder = folder
         self._connections = Connections(folder)
         self.name = self._connections.name
-        self.traits = Traits(exact_forks=True, skips=True, lists=True)
+        self.traits = Traits(exact_forks=True, skips=True, lists=True, erases=True)
         self._hub = Hub(self._connections)
         self._committer = Committer(self._connections, self._hub.committed)
         self._leases = Leases(folder and folder / "leases", self.name)
@@ -64,6 +78,8 @@ class EmbeddedBackend:
             return self._committer.execute(operation)
         if isinstance(operation, (Read, Watch)):
             return drive(self._steps(operation, PAGE_BYTES, None), self)
+        if isinstance(operation, Erase):
+            return self._erase(operation)
         return self._now(operation)
 
     async def aexecute(self, operation: Any) -> Any:
@@ -74,6 +90,8 @@ class EmbeddedBackend:
         if isinstance(operation, (Read, Watch)):
             steps = self._steps(operation, INLINE_PAGE_BYTES, asyncio.get_running_loop())
             return await adrive(steps, self)
+        if isinstance(operation, Erase):
+            return await asyncio.to_thread(self._erase, operation)
         return self._now(operation)
 
     def submit(self, operation: Any) -> Future[Any]:
@@ -114,6 +132,13 @@ class EmbeddedBackend:
         else:
             future.set_result(result)
 
+    def _erase(self, operation: Erase) -> None:
+        """Deletes (SQLite overwrites what it frees) and empties the log that the pages had been written to before."""
+        try:
+            self.execute(Delete(operation.path))
+        finally:  # also when somebody else deleted it just now, or this was begun before
+            self._connections.empty_log()
+
     def _now(self, operation: Any) -> Any:
         """What is answered at once."""
         if isinstance(operation, Head):
@@ -125,6 +150,8 @@ class EmbeddedBackend:
             return self._list(operation)
         if isinstance(operation, (TakeLease, DropLease, LeaseHeld, SweepLeases)):
             return self._lease(operation)
+        if isinstance(operation, (Enlist, Delist)):
+            return None  # every stream is found
         raise TypeError(f"{operation!r} is no operation")
 
     def _list(self, operation: List) -> tuple[Listed, ...]:
@@ -174,7 +201,7 @@ class EmbeddedBackend:
         now = time.time()
         with self._connections.reading() as connection:
             page = reading.read(connection, operation, page_bytes, now)
-        if operation.offset != NOW and page.stream.worn(now):
+        if page.stream.worn(now):
             self._committer.submit(Touch(operation.path))
         return page.batch()
 

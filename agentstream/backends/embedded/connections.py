@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from agentstream.backends.embedded import faults
 from agentstream.backends.embedded.faults import BUSY_SECONDS, Damaged, translated
 from agentstream.backends.embedded.schema import APPLICATION, MARKS, PAGE, STATEMENTS, VERSION
-from agentstream.errors import StoreError
+from agentstream.errors import StoreError, Unavailable
 from agentstream.protocol.errors import ProtocolError
 
 MEMORY = "memory:"
@@ -87,6 +89,23 @@ class Connections:
         if self._writer is not None and self.folder is not None:
             self._writer.close()
             self._writer = None
+
+    def empty_log(self) -> None:
+        """Copies the write-ahead log into the file and cuts it to nothing. Unavailable if others keep reading it."""
+        if self.folder is None:
+            return
+        give_up = time.monotonic() + faults.BUSY_SECONDS
+        while True:
+            with self.lock, translated(self.name):
+                busy = self.writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if not busy:
+                return
+            if time.monotonic() >= give_up:
+                raise Unavailable(
+                    f"{self.name}: another process has been reading the store for more than {faults.BUSY_SECONDS:g} s, "
+                    "so what was deleted may still be in its log; erase again"
+                )
+            time.sleep(0.005)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -329,6 +348,7 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
     if {sql for (sql,) in described} != set(STATEMENTS):
         raise Damaged("the description of its tables is not what was written")
     execute("PRAGMA synchronous = FULL")
+    execute("PRAGMA secure_delete = ON")  # what was deleted is not in the file any more
     execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 

@@ -49,7 +49,9 @@ class Page(msgspec.Struct):
     def batch(self) -> Batch:
         current = self.position >= self.stream.tail
         closed, life = current and bool(self.stream.closed), str(self.stream.life)
-        return Batch(tuple(self.messages), offset_of(self.position), current, closed, life)
+        return Batch(
+            tuple(self.messages), offset_of(self.position), current, closed, life, content_type=self.stream.content_type
+        )
 
 
 def head(connection: sqlite3.Connection, path: str, now: float) -> Stream:

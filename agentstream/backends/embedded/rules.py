@@ -35,7 +35,7 @@ def frames_of(json: bool, body: tuple[bytes, ...]) -> Iterable[tuple[int, bytes]
         yield len(held), b",".join(held)
 
 
-def refuse_out_of_turn(path: str, producer: Producer, known: tuple[int, int] | None) -> None:
+def refuse_out_of_turn(path: str, producer: Producer, known: tuple[int, int] | None, *, closed: bool = False) -> None:
     """§5.2.1, for a request that is no duplicate."""
     if known is None:
         if producer.seq != 0:
@@ -45,7 +45,7 @@ def refuse_out_of_turn(path: str, producer: Producer, known: tuple[int, int] | N
     epoch, seq = known
     if producer.epoch < epoch:
         message = f"producer {producer.id!r} of stream {path!r} has epoch {epoch}; {producer.epoch} was superseded"
-        raise StaleEpoch(message, epoch=epoch)
+        raise StaleEpoch(message, epoch=epoch, closed=closed)
     if producer.epoch > epoch:
         if producer.seq != 0:
             raise InvalidRequest(f"epoch {producer.epoch} of producer {producer.id!r} begins with sequence number 0")

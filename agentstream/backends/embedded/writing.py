@@ -141,8 +141,10 @@ class Writer:
         producer = operation.producer
         known = self._producer(stream, producer.id) if producer else None
         if producer and known and producer.epoch == known[0] and producer.seq <= known[1]:
-            return Appended(None, True, bool(stream.closed))
+            return Appended(None, True, bool(stream.closed), last_seq=known[1])
         body = any(operation.body)
+        if producer and known and producer.epoch < known[0]:
+            refuse_out_of_turn(stream.path, producer, known, closed=bool(stream.closed))  # fenced, before it was closed
         if stream.closed:
             if operation.close and not body and producer is None:
                 return Appended(stream.offset, False, True)
@@ -157,13 +159,13 @@ class Writer:
             self._producers[stream.id, producer.id] = stream.producers[producer.id] = (producer.epoch, producer.seq)
         if body:
             self._write(stream, operation.body)
-            if stream.worn(self.now):
-                self.touch(stream.path)
             self.changes.setdefault(stream.path, stream.tail)
             if self.changes[stream.path] < stream.tail:
                 self.changes[stream.path] = stream.tail
         if operation.close:
             self._close(stream, mark=not body)
+        if stream.worn(self.now):
+            self.touch(stream.path)
         return Appended(stream.offset, False, operation.close)
 
     def delete(self, operation: Delete) -> None:

@@ -1,0 +1,107 @@
+"""Steps in code that an engine runs by itself: a graph's node, say.
+
+Nobody enters such code as `session.run` does. Where a step is called and no run is about, the
+engine's integration is asked which task this is (`finder`); the task's steps are served from
+the record of its key, and written under the engine's claim. What an engine calls, it catches
+as an `Exception`: stops are of the public class here, beside being stops.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from agentstream.agents.context import Lane, caller_here
+from agentstream.agents.stops import Stop
+from agentstream.agents.worker import Worker
+from agentstream.errors import AgentStreamError
+
+if TYPE_CHECKING:
+    from agentstream.agents.writer import Message, Writer
+    from agentstream.backends.base import Backend
+    from agentstream.backends.driving import Steps
+    from agentstream.sessions.claims import Claim
+    from agentstream.sessions.core import Core
+    from agentstream.sessions.packing import Packer
+    from agentstream.sessions.state import State
+
+
+class TaskWorker(Worker):
+    """One execution of a task's code. Every thread and asyncio task of it is a lane of its own: the engine does not say
+    which of them is the first."""
+
+    found = True
+
+    def __init__(
+        self, core: Core, session: str, state: State, run: str, claim: Claim, writer: Writer, packer: Packer
+    ) -> None:
+        super().__init__(core, session, state, run, claim=claim, writer=_Shared(writer))  # pyright: ignore[reportArgumentType]
+        self.packer = packer
+
+    def lane(self) -> Lane:
+        """The lane of the calling code."""
+        return self.lanes.opened_from(self.root, caller_here())
+
+    def end(self, *, whole: bool) -> None:
+        """The code is over. Raises what stopped it, and Diverged where it left out (`whole`) what was recorded."""
+        if self.ended:
+            return
+        self.ended = True
+        for call in list(self.open_calls):
+            call.leave()
+        self.raise_stop()
+        left = self.journal.left() if whole else []
+        if left:
+            call = left[0].call
+            what = f"the task ended without calling {call[0]} {call[1]!r}, which was recorded"
+            raise self.diverge("missing_call", left[0], None, None, left[0].lane, what)
+
+    def stop(self, error: Exception) -> Stop:
+        return _stopping(super().stop(error).error)
+
+    def raise_stop(self) -> None:
+        if isinstance(self.poison, Exception):
+            raise _stopping(self.poison)
+        super().raise_stop()
+
+
+class _Shared:
+    """The engine's writer, which one task's end is no end of."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    @property
+    def backend(self) -> Backend:
+        return self._writer.backend
+
+    @property
+    def crowded(self) -> bool:
+        return self._writer.crowded
+
+    def put(self, *messages: Message, within: float | None = None) -> None:
+        self._writer.put(*messages, within=within)
+
+    def durable(self) -> Steps[None]:
+        return self._writer.durable()
+
+    def discard(self) -> None:
+        """What others have put stays."""
+
+
+@lru_cache(maxsize=64)
+def _class_of(error: type[Exception]) -> type[Stop]:
+    def __init__(self: Any, error: Exception) -> None:
+        BaseException.__init__(self, *error.args)
+        self.__dict__.update(error.__dict__)
+        self.error = error
+
+    return type(error.__name__, (Stop, error), {"__init__": __init__, "__module__": error.__module__})
+
+
+def _stopping(error: Exception) -> Stop:
+    if not isinstance(error, AgentStreamError):
+        return Stop(error)
+    stop = _class_of(type(error))(error)
+    stop.__cause__ = error.__cause__
+    return stop

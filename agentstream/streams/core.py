@@ -1,0 +1,88 @@
+"""What both faces of a stream do, as steps: create, append, head, seal, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from agentstream.protocol.errors import InvalidRequest
+from agentstream.protocol.operations import JSON, Append, Appended, Create, Created, Delete, Head, StreamInfo
+from agentstream.streams.bodies import message_of
+from agentstream.streams.values import StreamCreated, StreamHead, StreamPosition
+
+if TYPE_CHECKING:
+    from agentstream.backends.base import Backend
+    from agentstream.backends.driving import Steps
+
+
+class StreamCore:
+    """One stream of a backend: its path, and its content type once that is known."""
+
+    def __init__(self, backend: Backend, path: str, content_type: str | None = None) -> None:
+        self.backend = backend
+        self.path = path
+        self._content_type = content_type
+
+    @property
+    def where(self) -> str:
+        """How messages call it."""
+        return f"stream {self.path!r}"
+
+    def content_type(self) -> Steps[str]:
+        """The stream's content type; asked for once."""
+        if self._content_type is None:
+            yield from self.head()
+        return self._content_type or JSON
+
+    def create(
+        self,
+        content_type: str | None,
+        values: Iterable[Any],
+        closed: bool,
+        ttl: float | timedelta | None,
+        expires_at: datetime | str | None,
+    ) -> Steps[StreamCreated]:
+        kind = content_type or self._content_type or JSON
+        body = tuple(message_of(value, kind) for value in values)
+        made: Created = yield Create(self.path, body, kind, closed, _seconds(ttl), _moment(expires_at))
+        self._content_type = kind
+        return StreamCreated(made.new, StreamPosition(made.offset), made.closed)
+
+    def append(self, values: Iterable[Any], seq: str | None, close: bool = False) -> Steps[StreamPosition]:
+        """Appends all of `values` at once; the position after them."""
+        found = tuple(values)
+        kind = (yield from self.content_type()) if found else JSON
+        body = tuple(message_of(value, kind) for value in found)
+        if not body and not close:
+            raise InvalidRequest(f"{self.where}: there is nothing to append")
+        done: Appended = yield Append(self.path, body, kind, seq=seq, close=close)
+        if done.offset is None:
+            return (yield from self.head()).position
+        return StreamPosition(done.offset)
+
+    def head(self) -> Steps[StreamHead]:
+        info: StreamInfo = yield Head(self.path)
+        self._content_type = info.content_type
+        return StreamHead(info.content_type, StreamPosition(info.offset), info.closed, info.ttl, info.expires_at)
+
+    def delete(self) -> Steps[None]:
+        yield Delete(self.path)
+        self._content_type = None
+
+
+def _seconds(ttl: float | timedelta | None) -> int | None:
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if seconds is None:
+        return None
+    if seconds < 0 or seconds != int(seconds):
+        raise ValueError(f"ttl= is whole seconds from 0 on, not {ttl!r}")
+    return int(seconds)
+
+
+def _moment(at: datetime | str | None) -> str | None:
+    if at is None or isinstance(at, str):
+        return at
+    if at.tzinfo is None:
+        raise ValueError("expires_at= needs a time zone: a server elsewhere would take another moment")
+    return at.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
