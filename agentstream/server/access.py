@@ -20,7 +20,7 @@ import msgspec
 from agentstream.protocol.http import HttpResponse
 from agentstream.protocol.problems import problem
 
-_SPARE = re.compile(r"~(?:s|lease|b)/[^/]{16,}")
+_SPARE = re.compile(r"~(?:s|lease|b|k|e)/[^/]{16,}")
 """Streams under random names or hashes, which only those know who may read the session that names them."""
 
 _GRAMMAR = "[read:|write:]SECRET[@PREFIX]"

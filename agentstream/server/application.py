@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("agentstream.server")
 
 _WRITES = ("PUT", "POST", "DELETE")
-_RESERVED = ("~k", "~ds")
-"""First segments of what no server gives out: keys, and the server's own records."""
+_RESERVED = ("~ds",)
+"""First segments of what no server gives out: its own records, among them the keys it signs with."""
 CONTROL = "__ds"
 
 

@@ -16,6 +16,7 @@ from agentstream.backends.embedded import EmbeddedBackend
 from agentstream.protocol.operations import Create
 from agentstream.server import app
 from agentstream.server.access import Token, parse_token
+from agentstream.server.subscriptions import signing
 
 SECRET, READER = "a-long-secret", "another-secret"
 
@@ -184,11 +185,11 @@ class TestTokens:
 
 class TestWhatIsNeverServed:
     @pytest.mark.parametrize(
-        "path", ["~k/server", "~k/x", "~k", "%7Ek/server", "~ds/subscriptions/x/00000000", "~%6b/server"]
+        "path", ["~ds/keys", "~ds/x", "~ds", "%7Eds/keys", "~ds/subscriptions/x/00000000", "~%64s/keys"]
     )
     def test_keys_and_the_servers_own_records(self, path: str) -> None:
         backend = EmbeddedBackend(None)
-        backend.execute(Create("~k/server", (b'{"secret":1}',)))
+        backend.execute(Create("~ds/keys", (b'{"secret":1}',)))
 
         async def test(client: httpx.AsyncClient) -> None:
             for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
@@ -197,15 +198,18 @@ class TestWhatIsNeverServed:
                 assert b"secret" not in refused.content
             for live in ("sse", "long-poll"):
                 assert (await client.get(f"{path}?offset=-1&live={live}")).status_code == 403
-            theft = {"stream-forked-from": "/v1/stream/~k/server", "stream-fork-offset": "0000000000000001"}
+            theft = {"stream-forked-from": "/v1/stream/~ds/keys", "stream-fork-offset": "0000000000000001"}
             assert code_of(await client.put("mine", headers=theft)) == "reserved"
 
         served(test, backend)
         backend.close()
 
+    def test_the_key_it_signs_with_is_one_of_them(self) -> None:
+        assert signing.PATH.startswith("~ds/")
+
     def test_a_subscription_to_them_is_refused(self) -> None:
         async def test(client: httpx.AsyncClient) -> None:
-            for asked in ({"streams": ["~k/server"]}, {"pattern": "~k/*"}, {"streams": ["__ds/x"]}):
+            for asked in ({"streams": ["~ds/keys"]}, {"pattern": "~ds/*"}, {"streams": ["__ds/x"]}):
                 body = {"type": "pull-wake", "wake_stream": "w", **asked}
                 refused = await client.put("__ds/subscriptions/s", json=body)
                 assert code_of(refused) == "invalid_request"

@@ -24,7 +24,7 @@ VALUES = st.one_of(
     st.sampled_from(
         ["true", "0", "1", "-1", "now", "00", "1.5", "9007199254740991", "9007199254740992", "0000000000000000",
          "0000000000000001", "9999999999999999", "0000000000000000_0000000000000000", "application/json", "text/plain",
-         "text/html", "application/json; charset=utf-8", "/v1/stream/a", "/v1/stream/~k/server", "/v1/stream/../a",
+         "text/html", "application/json; charset=utf-8", "/v1/stream/a", "/v1/stream/~ds/keys", "/v1/stream/../a",
          "2030-01-01T00:00:00Z", "2030-13-45T99:00:00Z", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00",
          "Bearer x", "Bearer a.b", "*", '"x"', "localhost", "[", "http://[", "http://localhost", "close"]
     ),

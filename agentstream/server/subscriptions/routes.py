@@ -21,6 +21,9 @@ from agentstream.server.subscriptions.refusals import Refusal
 LARGEST = 1024 * 1024
 LONGEST_ID = 200
 
+WAKES = "~wake/"
+"""Below here clients of this library keep streams that tell of wakes."""
+
 _BY_TOKEN_OF_WAKE = ("callback", "ack", "release")
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
@@ -180,7 +183,7 @@ class _Route:
             None if asked.pattern is None else self._pattern(asked.pattern),
             tuple(dict.fromkeys(self._path(name) for name in asked.streams)),
             asked.webhook.url if asked.webhook and asked.type == "webhook" else None,
-            self._path(asked.wake_stream) if asked.wake_stream and asked.type == "pull-wake" else None,
+            self._wakes_path(asked.wake_stream) if asked.wake_stream and asked.type == "pull-wake" else None,
             asked.description,
             base=self._exchange.url(self._root),
         )
@@ -190,6 +193,13 @@ class _Route:
         if path.startswith(("~", "__ds/")) or path == "__ds":
             raise Refusal("INVALID_REQUEST", f"{name[:200]!r} is no stream that can be subscribed to")
         return path
+
+    def _wakes_path(self, name: str) -> str:
+        """A wake stream may be one that the library keeps apart from sessions."""
+        name = name.strip("/")
+        if not name.startswith(WAKES):
+            return self._path(name)
+        return stream_path(f"{self._root}/{name}", self._root)
 
     def _pattern(self, pattern: str) -> str:
         segments = pattern.strip("/").split("/")

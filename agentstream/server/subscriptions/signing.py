@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from agentstream.backends.base import Backend
 from agentstream.protocol.operations import Batch, Create, Read
 
-PATH = "~k/server"
+PATH = "~ds/keys"
 TOKEN_SECONDS = 86_400
 
 
