@@ -54,8 +54,8 @@ def serve(
     try:
         from agentstream.server import app
         from agentstream.server.access import is_loopback_host
-        from agentstream.server.running import bind
-        from agentstream.server.running import serve as run
+        from agentstream.server._running import bind
+        from agentstream.server._running import serve as run
     except ModuleNotFoundError as missing:
         raise UsageError(f"{missing.name} is not installed", hint="pip install 'agentstream-sdk[server]'") from missing
 

@@ -17,7 +17,7 @@ from serving_kit import HANGING, serving
 
 from agentstream.backends.embedded import EmbeddedBackend
 from agentstream.protocol.operations import Append, Create
-from agentstream.server import running
+from agentstream.server import _running as running
 from agentstream.server.application import Application
 from agentstream.server.settings import Settings
 
