@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from agentstream.protocol.errors import InvalidRequest
+from msgspec.structs import replace
+
+from agentstream.errors import NotFound
+from agentstream.protocol.errors import InvalidRequest, ProtocolError
 from agentstream.protocol.operations import JSON, Append, Appended, Create, Created, Delete, Head, StreamInfo
+from agentstream.protocol.operations import Producer as Place
 from agentstream.streams.bodies import message_of
-from agentstream.streams.values import StreamCreated, StreamHead, StreamPosition
+from agentstream.streams.locating import find
+from agentstream.streams.values import BEGINNING, StreamCreated, StreamHead, StreamPosition
 
 if TYPE_CHECKING:
     from agentstream.backends.base import Backend
@@ -23,6 +29,10 @@ class StreamCore:
         self.backend = backend
         self.path = path
         self._content_type = content_type
+        self._free: list[Place] = []
+        """Producers of our own that nobody uses just now: under one a request may be repeated without harm."""
+        self._before = BEGINNING
+        """A position that all we append from now on comes after."""
 
     @property
     def where(self) -> str:
@@ -47,6 +57,7 @@ class StreamCore:
         body = tuple(message_of(value, kind) for value in values)
         made: Created = yield Create(self.path, body, kind, closed, _seconds(ttl), _moment(expires_at))
         self._content_type = kind
+        self._before = StreamPosition(made.offset)
         return StreamCreated(made.new, StreamPosition(made.offset), made.closed)
 
     def append(self, values: Iterable[Any], seq: str | None, close: bool = False) -> Steps[StreamPosition]:
@@ -56,19 +67,41 @@ class StreamCore:
         body = tuple(message_of(value, kind) for value in found)
         if not body and not close:
             raise InvalidRequest(f"{self.where}: there is nothing to append")
-        done: Appended = yield Append(self.path, body, kind, seq=seq, close=close)
-        if done.offset is None:
-            return (yield from self.head()).position
-        return StreamPosition(done.offset)
+        if body:
+            return (yield from self._appended(body, kind, seq, close))
+        done: Appended = yield Append(self.path, close=True)
+        return (yield from self.head()).position if done.offset is None else StreamPosition(done.offset)
+
+    def _appended(self, body: tuple[bytes, ...], kind: str, seq: str | None, close: bool) -> Steps[StreamPosition]:
+        before = self._before
+        producer = self._free.pop() if self._free else Place(secrets.token_hex(12), 0, 0)
+        try:
+            done: Appended = yield Append(self.path, body, kind, producer, seq, close)
+        except ProtocolError as error:
+            if not error.repeated:
+                self._free.append(producer)
+            elif run := (yield from find(self.path, before, body, kind)):
+                return run.end  # what was refused was the second try of what the first had done
+            raise
+        self._free.append(replace(producer, seq=producer.seq + 1))
+        if done.offset is not None and not done.duplicate:
+            self._before = StreamPosition(done.offset)
+            return self._before
+        run = yield from find(self.path, before, body, kind)
+        if run is None:
+            raise NotFound(f"{self.where}: what was appended is not there any more")
+        return run.end
 
     def head(self) -> Steps[StreamHead]:
         info: StreamInfo = yield Head(self.path)
         self._content_type = info.content_type
+        self._before = StreamPosition(info.offset)
         return StreamHead(info.content_type, StreamPosition(info.offset), info.closed, info.ttl, info.expires_at)
 
     def delete(self) -> Steps[None]:
         yield Delete(self.path)
-        self._content_type = None
+        self._content_type, self._before = None, BEGINNING
+        self._free.clear()
 
 
 def _seconds(ttl: float | timedelta | None) -> int | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstream.backends.driving import adrive, drive
 from agentstream.streams.telling import said, telling
+from agentstream.streams.values import Item
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from agentstream.backends.base import Backend
     from agentstream.streams.core import StreamCore
     from agentstream.streams.reading import Reader
-    from agentstream.streams.values import Item, Page, StreamPosition
+    from agentstream.streams.values import Page, StreamPosition
 
 
 class _Place:
@@ -51,7 +52,9 @@ class Items(_Place):
     _found: Generator[Any, None, None] | None = None
 
     def __iter__(self) -> Iterator[Item]:
-        return self
+        if self._found is None:
+            self._found = self._each()
+        return self._found  # and not self: a call less for each item
 
     def __next__(self) -> Item:
         if self._found is None:
@@ -104,7 +107,9 @@ class AsyncItems(_Place):
     _found: AsyncGenerator[Any, None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Item]:
-        return self
+        if self._found is None:
+            self._found = self._each()
+        return self._found
 
     async def __anext__(self) -> Item:
         if self._found is None:
@@ -114,8 +119,8 @@ class AsyncItems(_Place):
     async def _each(self) -> AsyncGenerator[Item, None]:
         async with contextlib.aclosing(self._pages()) as pages:
             async for page in pages:
-                for item in page:
-                    self._item = item
+                for number, data in enumerate(page.blocks):
+                    self._item = item = Item(data, page, number)
                     yield item
 
     def pages(self) -> AsyncIterator[Page]:

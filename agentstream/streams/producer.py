@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BIGGEST = 2**53 - 1
+IN_ONE_GO = 1024
+"""Values that are taken from async appenders before the event loop has a turn."""
 AT_EXIT = 10.0
 """Seconds that a program which ends waits for what its producers still have."""
 IDLE = 5.0
@@ -248,6 +250,7 @@ class AsyncProducer(_Face):
 
     _loop: asyncio.AbstractEventLoop | None = None
     _timer: asyncio.TimerHandle | None = None
+    _since_turn = 0
 
     def __init__(self, core: StreamCore, id: str | None = None, **options: Any) -> None:
         super().__init__(core, id, **options)
@@ -258,6 +261,10 @@ class AsyncProducer(_Face):
         kind = self._delivery.content_type
         if kind is None or self._closed or self._loop is not asyncio.get_running_loop():
             return AsyncAppending(self, await self._drive(self._put(value)))
+        self._since_turn += 1
+        if self._since_turn >= IN_ONE_GO:
+            self._since_turn = 0
+            await asyncio.sleep(0)  # who appends in a loop would else keep every batch from being sent
         place = self._queue.put(message_of(value, kind))
         return AsyncAppending(self, place or await self._drive(self._put(value)))
 

@@ -85,9 +85,9 @@ class Stream(_Face):
     def append(self, value: Any, *, seq: str | None = None) -> StreamPosition:
         """Appends one value: any JSON value in a JSON stream (`msgspec.Raw` for JSON text), else bytes or text.
 
-        Returns the position after it, once it is durable. It is repeated only where it was surely not written, and is
-        Unavailable where nobody knows: use a producer to have it there exactly once. `seq` is the protocol's
-        Stream-Seq: one that does not come after the last, byte by byte, is SequenceConflict.
+        Returns the position after it, once it is durable. It goes under a producer id of this object's own, so that it
+        is there once also after a lost answer; it is Unavailable where nobody knows, when the server stays away. `seq`
+        is the protocol's Stream-Seq: one that does not come after the last, byte by byte, is SequenceConflict.
         """
         return self._drive(self._core.append((value,), seq))
 

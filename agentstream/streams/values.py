@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Callable, Iterator
+from itertools import count, repeat
 from typing import Any
 
 import msgspec
@@ -25,11 +25,14 @@ class StreamPosition(msgspec.Struct, frozen=True, order=False):
 
     @classmethod
     def parse(cls, text: str) -> StreamPosition:
-        """The position that `str()` wrote; a bare offset of a server is one too. ValueError for anything else."""
+        """The position that `str()` wrote; a bare offset of a server is one too. ValueError for anything else.
+
+        "0" is the beginning: clients write it so (the official suite does), and servers do not mint it.
+        """
         offset, comma, skip = text.partition(",")
         if not offset or (comma and not (skip.isascii() and skip.isdigit())):
             raise ValueError(f"{text[:80]!r} is no position in a stream; use str(item.position) or a server's offset")
-        return cls(offset, int(skip or 0))
+        return cls(START if offset == "0" else offset, int(skip or 0))
 
 
 BEGINNING = StreamPosition(START)
@@ -53,8 +56,7 @@ class Page(msgspec.Struct, frozen=True, eq=False):
         return len(self.blocks)
 
     def __iter__(self) -> Iterator[Item]:
-        for number, data in enumerate(self.blocks):
-            yield Item(data, self, number)
+        return map(Item, self.blocks, repeat(self), count())
 
     def after(self, number: int) -> StreamPosition:
         """The position after item `number` of the page."""
@@ -64,20 +66,20 @@ class Page(msgspec.Struct, frozen=True, eq=False):
         return StreamPosition(self.start.offset, self.start.skip + count)
 
 
-class Item:
+_decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+
+
+class Item(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One message of a JSON stream, or a block of bytes of another one, as it came: `data` is its bytes."""
 
-    __slots__ = ("_number", "_page", "data")
-
-    def __init__(self, data: bytes, page: Page, number: int) -> None:
-        self.data = data
-        self._page = page
-        self._number = number
+    data: bytes
+    _page: Page
+    _number: int
 
     @property
     def value(self) -> Any:
         """The JSON value; of a stream that is not JSON the bytes themselves."""
-        return msgspec.json.decode(self.data) if self._page.json else self.data
+        return _decode(self.data) if self._page.json else self.data
 
     @property
     def text(self) -> str:
@@ -94,7 +96,7 @@ class Item:
 
 
 class StreamHead(msgspec.Struct, frozen=True):
-    """What is said of a stream. `position` is its tail; `ttl` (seconds) and `expires_at` (RFC 3339) where it has one."""
+    """What is said of a stream. `position` is its tail, `ttl` in seconds, `expires_at` as RFC 3339."""
 
     content_type: str
     position: StreamPosition
@@ -109,8 +111,3 @@ class StreamCreated(msgspec.Struct, frozen=True):
     new: bool
     position: StreamPosition
     closed: bool = False
-
-
-def ends(blocks: list[bytes], json: bool) -> list[int]:
-    """Where each block ends, counted as positions count: in items or in bytes."""
-    return list(range(1, len(blocks) + 1)) if json else list(accumulate(map(len, blocks)))

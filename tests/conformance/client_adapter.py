@@ -26,7 +26,8 @@ def main() -> None:
                 # what was yielded is the value already: the library has returned it, or raised in place
                 value = step(value)
         except StopIteration as stop:
-            print(json.dumps(stop.value), flush=True)
+            sys.stdout.write(json.dumps(stop.value) + "\n")
+            sys.stdout.flush()
         if command["type"] == "shutdown":
             return
 

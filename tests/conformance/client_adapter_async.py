@@ -22,7 +22,8 @@ async def main() -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         command = json.loads(line)
         steps = adapter.answer(command)
-        step, value = steps.send, None
+        step: Any = steps.send
+        value: Any = None
         try:
             while True:
                 value, step = step(value), steps.send
@@ -31,7 +32,8 @@ async def main() -> None:
                 except Exception as error:
                     value, step = error, steps.throw
         except StopIteration as stop:
-            print(json.dumps(stop.value), flush=True)
+            sys.stdout.write(json.dumps(stop.value) + "\n")
+            sys.stdout.flush()
         if command["type"] == "shutdown":
             return
 
