@@ -37,6 +37,7 @@ test: setup  ## every test but the slow ones
 test-all: setup  ## the slow ones too, then what `make test` does on the oldest supported versions
 	@$(PYTHON) tools/setup.py lowest
 	@$(PY) tools/node.py
+	@$(PYTHON) tools/cargo.py
 	AGENTSTREAM_TEST_ALL=1 $(PY) $(PYTEST) --timeout 1800
 	$(LOWEST) $(PYTEST)
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from agentstream.sessions.importing import Source
     from agentstream.sessions.retention import GcReport
     from agentstream.sessions.search import Moment, Sort
-    from agentstream.subscriptions import AsyncSubscription, AsyncWake, Subscription, Wake
     from agentstream.streams.stream import AsyncStream, Stream
+    from agentstream.subscriptions import AsyncSubscription, AsyncWake, Subscription, Wake
 
 FOLDER = ".agentstream"
 

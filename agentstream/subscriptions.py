@@ -5,8 +5,6 @@ Handles do no I/O when they are made. Every method is one line that drives a gen
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,11 +30,6 @@ if TYPE_CHECKING:
 
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
-
-
-def own_name() -> str:
-    """What others read of who holds a wake, where nothing better is said."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass(frozen=True)
@@ -76,18 +69,21 @@ class _Held:
     def pending(self) -> tuple[Linked, ...]:
         return tuple(stream for stream in self.streams if stream.has_pending)
 
-    def _ack(self, offsets: Mapping[str, str] | None, done: bool) -> AckWake:
+    def _ack(self, offsets: Mapping[str, str] | None, done: bool) -> Steps[bool]:
         if offsets is None:
             acks = tuple((each.path, each.tail) for each in self.pending if each.tail is not None)
-        else:
-            paths = {each.id: each.path for each in self.streams}
-            acks = tuple((paths.get(id, path_of(id)), offset) for id, offset in offsets.items())
+            return (yield from wakes.acknowledged(self._acking(acks, done)))
+        paths = {each.id: each.path for each in self.streams}
+        return (yield self._acking(tuple((paths.get(id, path_of(id)), at) for id, at in offsets.items()), done))
+
+    def _acking(self, acks: tuple[tuple[str, str], ...], done: bool) -> AckWake:
         return AckWake(self.subscription, self.id, self.generation, self._token, acks, done, self._webhook)
 
-    def _release(self) -> AckWake | ReleaseWake:
+    def _release(self) -> Steps[None]:
         if self._webhook:  # has no release: it ends with nothing acknowledged
-            return self._ack({}, True)
-        return ReleaseWake(self.subscription, self.id, self.generation, self._token)
+            yield self._acking((), True)
+        else:
+            yield ReleaseWake(self.subscription, self.id, self.generation, self._token)
 
 
 class Wake(_Held):
@@ -101,7 +97,7 @@ class Wake(_Held):
     def ack(self, offsets: Mapping[str, str] | None = None, *, done: bool = False) -> bool:
         """Acknowledges up to an offset by session id (None: all that is pending), and renews the lease; `done` ends
         the wake. Whether there is a next one already."""
-        return drive(_yielded(self._ack(offsets, done)), self._core.backend)
+        return drive(self._ack(offsets, done), self._core.backend)
 
     def renew(self) -> None:
         """Renews the lease, and acknowledges nothing."""
@@ -109,7 +105,7 @@ class Wake(_Held):
 
     def release(self) -> None:
         """Gives the wake back: what is not acknowledged wakes again."""
-        drive(_yielded(self._release()), self._core.backend)
+        drive(self._release(), self._core.backend)
 
     def __enter__(self) -> Wake:
         return self
@@ -128,7 +124,7 @@ class AsyncWake(_Held):
 
     async def ack(self, offsets: Mapping[str, str] | None = None, *, done: bool = False) -> bool:
         """As `Wake.ack`."""
-        return await adrive(_yielded(self._ack(offsets, done)), self._core.backend)
+        return await adrive(self._ack(offsets, done), self._core.backend)
 
     async def renew(self) -> None:
         """As `Wake.renew`."""
@@ -136,7 +132,7 @@ class AsyncWake(_Held):
 
     async def release(self) -> None:
         """As `Wake.release`."""
-        await adrive(_yielded(self._release()), self._core.backend)
+        await adrive(self._release(), self._core.backend)
 
     async def __aenter__(self) -> AsyncWake:
         return self
@@ -198,7 +194,7 @@ class Subscription(_Handle):
     def claim(self, worker: str | None = None, *, wait: float = 0.0) -> Wake | None:
         """The wake claim: what woke it, now this process's. None if nothing did within `wait` seconds, or if others
         have it. `worker` is what others read of who has it; by default machine and process."""
-        steps = wakes.claimed(self._core, self.id, worker or own_name(), wait)
+        steps = wakes.claimed(self._core, self.id, worker or wakes.own_name(), wait)
         woken = drive(steps, self._core.backend)
         return None if woken is None else Wake(self._core, self.id, *_told(woken))
 
@@ -241,7 +237,7 @@ class AsyncSubscription(_Handle):
 
     async def claim(self, worker: str | None = None, *, wait: float = 0.0) -> AsyncWake | None:
         """As `Subscription.claim`."""
-        steps = wakes.claimed(self._core, self.id, worker or own_name(), wait)
+        steps = wakes.claimed(self._core, self.id, worker or wakes.own_name(), wait)
         woken = await adrive(steps, self._core.backend)
         return None if woken is None else AsyncWake(self._core, self.id, *_told(woken))
 
@@ -265,7 +261,3 @@ def _told(wake: Woken | Notification) -> tuple[str, int, tuple[Linked, ...], str
 
 def _paths(ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(path_of(checked_id(id)) for id in ids)
-
-
-def _yielded(operation: Any) -> Steps[Any]:
-    return (yield operation)

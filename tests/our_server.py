@@ -14,14 +14,15 @@ import sys
 import tempfile
 import threading
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 
 class OurServer:
     """`agentstream serve` in a process of its own, over memory or a folder."""
 
-    def __init__(self, kind: str) -> None:
-        self._data = tempfile.mkdtemp(prefix="agentstream-served-") if kind == "file" else None
+    def __init__(self, kind: str, place: Path | None = None) -> None:
+        self._data = tempfile.mkdtemp(prefix="agentstream-served-", dir=place) if kind == "file" else None
         store = self._data or "memory:"
         command = [sys.executable, "-m", "agentstream.cli", "serve", "--store", store, "--port", "0"]
         self._process: subprocess.Popen[Any] = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -25,6 +25,7 @@ class ScriptedServer:
         self.heads: list[str] = []
         self.connections = 0
         self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -43,7 +44,8 @@ class ScriptedServer:
         with connection, connection.makefile("rb") as file:
             try:
                 while self._asked(file):
-                    answer = next(self._answers, None)
+                    with self._lock:
+                        answer = next(self._answers, None)
                     if answer is None:
                         return
                     connection.sendall(answer.removesuffix(CLOSE))

@@ -10,6 +10,7 @@ from typing import Any
 from hostile import HostileBackend
 from node_server import node_server
 from our_server import our_server
+from public_server import public_server
 
 from agentstream.backends.base import Backend
 from agentstream.backends.embedded import EmbeddedBackend
@@ -25,11 +26,12 @@ STORES: dict[str, Callable[[Path], Backend]] = {
     "server-disk": lambda folder: RemoteBackend(our_server("file").place()),
     "node": lambda folder: RemoteBackend(node_server().place()),
     "node-file": lambda folder: RemoteBackend(node_server("file").place()),
+    "rust": lambda folder: RemoteBackend(public_server("rust").place()),
 }
 
 ALL = bool(os.environ.get("AGENTSTREAM_TEST_ALL"))
 
-REMOTE = ["server", "server-disk", "node", "node-file"] if ALL else ["server", "node"]
+REMOTE = ["server", "server-disk", "node", "node-file", "rust"] if ALL else ["server", "node"]
 NAMES = ["disk", "memory", "hostile", "ignored", "empty", *REMOTE]
 
 

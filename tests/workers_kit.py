@@ -59,7 +59,7 @@ def step_begun(session: Session, name: str, *, start: int | None = None) -> Even
 class WorkerProcess:
     """`agentstream worker` in a process of its own; killed at the end if it is still there."""
 
-    def __init__(self, store: Path, folder: Path, *arguments: str) -> None:
+    def __init__(self, store: Path | str, folder: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "agentstream.cli", "worker", *arguments, "--url", str(store)]
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True

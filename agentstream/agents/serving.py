@@ -1,6 +1,6 @@
 """`Worker`: runs the sessions that have work, as long as it is left to.
 
-Work is what the log says there is (`agents/work.py`); the store says which sessions changed.
+Work is what the log says there is (`agents/work.py`); the store says which sessions changed (`agents/noticing.py`).
 Several workers look after the same sessions without knowing of each other: the claim decides
 who gets one, and under it what there is to do is asked again.
 """
@@ -17,10 +17,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentstream.agents.agent import AgentSpec, spec_of
+from agentstream.agents.noticing import TROUBLE, WATCH, notices_of
 from agentstream.agents.offspring import children_at_work
 from agentstream.agents.runs import Options, _run, open_run
 from agentstream.agents.work import Policy, Task, glob, to_do
-from agentstream.backends.base import LeaseHeld, Watch, Watched
+from agentstream.backends.base import LeaseHeld
 from agentstream.backends.driving import adrive
 from agentstream.errors import (
     AgentStreamError,
@@ -50,14 +51,11 @@ if TYPE_CHECKING:
     from agentstream.sessions.core import Core
     from agentstream.sessions.log import Log
 
-WATCH = 20.0
-"""Seconds that one wait for a change of the store takes before it is asked again."""
-
 LEASE = 0.5
 """Seconds between two looks whether a session that somebody else works on was left: a crash writes nothing."""
 
-TROUBLE = 2.0
-"""Seconds before a store that failed is asked again."""
+REMOTE_LEASE = 2.0
+"""The same at a server, where each look is a request and a lease outlives its holder anyway."""
 
 _log = logging.getLogger("agentstream.worker")
 
@@ -86,8 +84,9 @@ class Worker:
     - `concurrency`: how many runs at once; async agents share one event loop, plain ones get threads.
     - `grace`: seconds that runs have to come to their end after `stop`; then they are interrupted, resumable.
 
-    Any number of workers, in any number of processes on this machine, may look after the same
-    sessions. Raises AgentStreamError for a store that cannot be watched.
+    Any number of workers may look after the same sessions: in any number of processes of this
+    machine, or, where a server keeps the sessions, of any machines. Raises AgentStreamError for a
+    store that can neither be watched nor asked for its sessions.
     """
 
     def __init__(
@@ -116,8 +115,10 @@ class Worker:
         Options(max_attempts=max_attempts)
         first = specs[0] if on_message else None
         self._core: Core = client._core
-        if not self._core.backend.traits.lists:
+        traits = self._core.backend.traits
+        if not (traits.lists or traits.catalogs):
             raise AgentStreamError(f"{self._core.backend.name} cannot be watched; a worker needs a store that can")
+        self._pattern = match
         self._policy = Policy(named, glob(match), self._core.rules, first, max_attempts, first_pause, longest_pause)
         self._concurrency = concurrency
         self._grace = grace
@@ -137,7 +138,7 @@ class Worker:
             raise AgentStreamError("this worker runs already")
         self._loop = asyncio.get_running_loop()
         try:
-            return await _Shift(self._core, self._policy, self._concurrency, self).work(once)
+            return await _Shift(self._core, self._policy, self._pattern, self._concurrency, self).work(once)
         finally:
             self._loop = None
             self._stopping = False
@@ -169,9 +170,12 @@ def _check_takes_text(spec: AgentSpec) -> None:
 class _Shift:
     """One call of `run`: what is to be looked at, what is at work. Lives in one event loop."""
 
-    def __init__(self, core: Core, policy: Policy, concurrency: int, worker: Worker) -> None:
+    def __init__(self, core: Core, policy: Policy, pattern: str, concurrency: int, worker: Worker) -> None:
         self._core = core
         self._policy = policy
+        self._notices = notices_of(core, pattern, self)
+        self._lease = LEASE if core.backend.traits.lists else REMOTE_LEASE
+        self.looked = asyncio.Event()
         self._concurrency = concurrency
         self._worker = worker
         self._woken = asyncio.Event()
@@ -186,13 +190,14 @@ class _Shift:
         self._parents: dict[str, set[str]] = {}
         """Sessions that wait for a child, by the child."""
         self._spare: dict[str, str] = {}
-        self._taken = 0
+        self._seen: dict[str, tuple[str, str, bool]] = {}
+        """Sessions as they were when all were listed last."""
+        self.taken = 0
 
     async def work(self, once: bool) -> int:
-        backend = self._core.backend
-        cursor = (await backend.aexecute(Watch(wait=0.0))).cursor
-        await self._look_everywhere()
-        watching = asyncio.ensure_future(self._watch(cursor))
+        await self._notices.begin()
+        await self.look_around()
+        watching = asyncio.ensure_future(self._notices.run())
         try:
             while not self._worker._stopping:
                 self._woken.clear()
@@ -203,44 +208,48 @@ class _Shift:
                 idle = not self._pending and not self._running
                 if once and idle and not children_at_work(self._core):
                     break
-                await self._rest(LEASE if once else WATCH)
+                await self._rest(self._lease if once else WATCH)
             await self._hand_over()
         finally:
             watching.cancel()
             for task in self._running.values():
                 task.cancel()
             await asyncio.gather(watching, *self._running.values(), return_exceptions=True)
-        return self._taken
+        return self.taken
 
     # --- what may have work ------------------------------------------------------------------------------------------
 
-    async def _look_everywhere(self) -> None:
+    async def look_around(self) -> None:
+        """Every session that has changed since it was done last is to be looked at."""
         found = await adrive(places(self._core), self._core.backend)
         random.shuffle(found)  # workers that begin together do not all want the same one
+        before, self._seen = self._seen, {}
         for place in found:
             self._spare[place.listed.path] = place.id
-            self._note(place.id)
+            self._seen[place.id] = stamp = (place.listed.path, place.listed.offset, place.listed.closed)
+            if before.get(place.id) != stamp:
+                self._note(place.id)
 
-    async def _watch(self, cursor: str) -> None:
-        backend = self._core.backend
-        while True:
-            try:
-                watched: Watched = await backend.aexecute(Watch(cursor=cursor, wait=WATCH))
-                cursor = watched.cursor
-                for path in watched.paths:
-                    await self._changed(path)
-            except StoreError as error:
-                backend.execute(LeaseHeld("~", "~"))  # a store that was closed says so: then it is over
-                _log.warning("the store failed, and is asked again: %s", error)
-                await asyncio.sleep(TROUBLE)
-
-    async def _changed(self, path: str) -> None:
-        if not path.startswith("~"):
-            self._note(id_of(path))
-        elif path in self._spare:
-            self._note(self._spare[path])
+    async def changed(self, path: str) -> None:
+        """Something happened to a stream."""
+        session = self._session_at(path)
+        if session is not None:
+            self._note(session)
         elif path.startswith((POINTERS, "~s/")):
-            await self._look_everywhere()
+            await self.look_around()
+
+    def left(self, path: str) -> bool:
+        """Whether the session of a stream is still to be looked at."""
+        session = self._session_at(path)
+        return session in self._pending and session not in self._running
+
+    @property
+    def full(self) -> bool:
+        """Whether no more can be taken up now."""
+        return len(self._running) >= self._concurrency or self._worker._stopping
+
+    def _session_at(self, path: str) -> str | None:
+        return self._spare.get(path) if path.startswith("~") else id_of(path)
 
     def _note(self, session: str) -> None:
         """Something happened there: it is looked at, and so is who waits for it."""
@@ -270,7 +279,8 @@ class _Shift:
 
     async def _take_up(self) -> None:
         for session in list(self._pending):
-            if len(self._running) >= self._concurrency or self._worker._stopping:
+            self.looked.set()
+            if self.full:
                 return
             if session in self._running:
                 continue  # looked at when that has ended
@@ -287,9 +297,10 @@ class _Shift:
                 self._later(session, moments.after(TROUBLE, "pause"))
                 continue
             if task is not None:
-                self._taken += 1
+                self.taken += 1
                 _log.info("session %s: %s, %s", session, task.why, "given up" if task.exhausted else task.spec.name)
                 self._running[session] = asyncio.ensure_future(self._do(session, task))
+        self.looked.set()
 
     def _look(self, session: str) -> Steps[Task | None]:
         """What is to be done in a session now; what is to be done later gets a timer."""
@@ -302,7 +313,7 @@ class _Shift:
         state = fold(log)
         if (yield from holder_alive(log, state)):
             self._held[session] = (log.path, text(state.claim, "nonce"))
-            self._later(session, moments.after(LEASE, "pause"))
+            self._later(session, moments.after(self._lease, "pause"))
             return None
         found = yield from self._to_do(state)
         if isinstance(found, Task):
@@ -319,7 +330,7 @@ class _Shift:
         if not (yield LeaseHeld(*held)):
             del self._held[session]
             return False
-        self._later(session, moments.after(LEASE, "pause"))
+        self._later(session, moments.after(self._lease, "pause"))
         return True
 
     def _to_do(self, state: State) -> Steps[Task | datetime | None]:

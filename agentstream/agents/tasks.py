@@ -8,10 +8,12 @@ as an `Exception`: stops are of the public class here, beside being stops.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agentstream.agents.context import Lane, caller_here
+from agentstream.agents.saying import tell_rest
 from agentstream.agents.stops import Stop
 from agentstream.agents.worker import Worker
 from agentstream.errors import AgentStreamError
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
     from agentstream.sessions.state import State
 
 
+Replayer = Callable[..., "Steps[Any] | None"]
+
+replayers: list[Replayer] = []
+"""Engines that replay what they keep: given the client or session handle, the session's id and what is to be
+replayed, the steps of doing it; None for what is none of theirs."""
+
+
 class TaskWorker(Worker):
     """One execution of a task's code. Every thread and asyncio task of it is a lane of its own: the engine does not say
     which of them is the first."""
@@ -33,10 +42,25 @@ class TaskWorker(Worker):
     found = True
 
     def __init__(
-        self, core: Core, session: str, state: State, run: str, claim: Claim, writer: Writer, packer: Packer
+        self,
+        core: Core,
+        session: str,
+        state: State,
+        run: str,
+        claim: Claim | None = None,
+        writer: Writer | None = None,
+        packer: Packer | None = None,
     ) -> None:
-        super().__init__(core, session, state, run, claim=claim, writer=_Shared(writer))  # pyright: ignore[reportArgumentType]
-        self.packer = packer
+        """Without a claim and its writer: a replay."""
+        shared: Any = _Shared(writer) if writer is not None else None
+        super().__init__(core, session, state, run, claim=claim, writer=shared)
+        if packer is not None:
+            self.packer = packer
+
+    @property
+    def record_is_whole(self) -> bool:
+        """Whether nothing can come after what is recorded: what is replayed has ended."""
+        return self.replaying
 
     def lane(self) -> Lane:
         """The lane of the calling code."""
@@ -46,9 +70,11 @@ class TaskWorker(Worker):
         """The code is over. Raises what stopped it, and Diverged where it left out (`whole`) what was recorded."""
         if self.ended:
             return
-        self.ended = True
+        if self.unplaced and not self.replaying and self.poison is None:
+            tell_rest(self)
         for call in list(self.open_calls):
             call.leave()
+        self.ended = True
         self.raise_stop()
         left = self.journal.left() if whole else []
         if left:

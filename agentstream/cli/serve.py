@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentstream.cli.failures import CommandError, UsageError, refusing_arguments
 from agentstream.cli.text import clean
+
+if TYPE_CHECKING:
+    from agentstream import Client
 
 
 def serve(
@@ -53,9 +57,9 @@ def serve(
 
     try:
         from agentstream.server import app
-        from agentstream.server.access import is_loopback_host
         from agentstream.server._running import bind
         from agentstream.server._running import serve as run
+        from agentstream.server.access import is_loopback_host
     except ModuleNotFoundError as missing:
         raise UsageError(f"{missing.name} is not installed", hint="pip install 'agentstream-sdk[server]'") from missing
 
@@ -66,6 +70,7 @@ def serve(
     with refusing_arguments():
         client = Client(store)
     with client:
+        _look_at(client)
         with refusing_arguments():
             application = app(
                 client,
@@ -79,10 +84,20 @@ def serve(
         try:
             listening = bind(host, port)
         except OSError as error:
-            raise CommandError(f"cannot listen at {host}:{port}: {error.strerror}") from error
+            reason = (error.strerror or str(error)).partition(" (while ")[0]  # the place, which was said
+            raise CommandError(f"cannot listen at {host}:{port}: {reason}") from error
         place = f"[{host}]" if ":" in host else host
         where = f"http://{place}:{listening.getsockname()[1]}{application.settings.root}"
         run(application, listening, lambda: _say(f"serving {client.name} at {where}"))
+
+
+def _look_at(client: Client) -> None:
+    """Has a store that cannot be served say so now, and not to each who asks."""
+    from agentstream.protocol.errors import StreamGone, StreamNotFound
+    from agentstream.protocol.operations import Head
+
+    with suppress(StreamNotFound, StreamGone):
+        client._core.backend.execute(Head("~k/server"))  # pyright: ignore[reportPrivateUsage]
 
 
 def _tokens_in(file: Path | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
@@ -10,13 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from agentstream.cli.failures import INTERRUPTED, UsageError, refusing_arguments
+from agentstream.cli.code import imported
+from agentstream.cli.failures import INTERRUPTED, refusing_arguments
 from agentstream.cli.options import Url
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -63,7 +62,7 @@ def worker(
     from agentstream.sessions.configured import rules_named
 
     span = seconds(grace, "--grace")
-    functions = [_imported(each) for each in agents]
+    functions = [imported(each) for each in agents]
     if processes > 1:
         _supervise(processes, once=once)
         return
@@ -86,25 +85,6 @@ def worker(
             threading.Thread(target=_stop_with_stdin, args=(at_work.stop,), daemon=True).start()
         logging.getLogger("agentstream.worker").info("working in %s", client.name)
         at_work.run(once=once)
-
-
-def _imported(named: str) -> Callable[..., Any]:
-    module, colon, path = named.partition(":")
-    if not (module and colon and path):
-        raise UsageError(f"{named!r} names no agent", hint="MODULE:AGENT, as support.agents:answer")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:  # whatever the user's module raises
-        raise UsageError(
-            f"{module} cannot be imported: {type(error).__name__}: {error}", hint=f"python -c 'import {module}'"
-        ) from error
-    for name in path.split("."):
-        found = getattr(found, name, None)
-    if not callable(found):
-        raise UsageError(f"{module} has no function {path!r}")
-    return found
 
 
 # --- stopping --------------------------------------------------------------------------------------------------------

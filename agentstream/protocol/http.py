@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -70,6 +71,12 @@ def is_true(value: str | None) -> bool:
     return value is not None and value.strip().lower() == TRUE
 
 
+def number_in(value: str | None) -> int | None:
+    """The number that a header says; None for none, and for one beyond all that the protocol has (§5.2.1)."""
+    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 20 else None
+
+
+@lru_cache(256)  # asked for with every message, of the same few
 def media_type(content_type: str | None) -> str:
     """A content type without its parameters, in lower case."""
     return (content_type or "").partition(";")[0].strip().lower()
@@ -90,9 +97,12 @@ def flattened(body: bytes) -> tuple[bytes, ...]:
 
     Raises msgspec.DecodeError for what is not JSON.
     """
-    if body.lstrip(b" \t\r\n").startswith(b"["):
-        return tuple(bytes(raw) for raw in _array.decode(body))
-    return (bytes(_value.decode(body)),)
+    try:
+        if body.lstrip(b" \t\r\n").startswith(b"["):
+            return tuple(map(bytes, _array.decode(body)))
+        return (bytes(_value.decode(body)),)
+    except RecursionError:
+        raise msgspec.DecodeError("JSON is nested too deeply") from None
 
 
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])

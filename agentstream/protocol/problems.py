@@ -24,6 +24,7 @@ from agentstream.protocol.http import (
     HttpResponse,
     is_true,
     media_type,
+    number_in,
 )
 
 PROBLEM = "application/problem+json"
@@ -76,12 +77,12 @@ def error_of(response: HttpResponse, where: str, *, sequenced: bool = False) -> 
     status, headers = response.status, response.headers
     code, said = _said(response)
     message = f"{where}: {said or 'no reason given'} (HTTP {status})"
-    if status == 403 and (epoch := _number(headers.get(PRODUCER_EPOCH))) is not None:
+    if status == 403 and (epoch := number_in(headers.get(PRODUCER_EPOCH))) is not None:
         return errors.StaleEpoch(message, epoch=epoch, closed=is_true(headers.get(CLOSED)))
     if status == 409 and is_true(headers.get(CLOSED)):
         return errors.StreamClosed(message, offset=headers.get(NEXT_OFFSET, ""))
-    if status == 409 and (expected := _number(headers.get(EXPECTED_SEQ))) is not None:
-        return errors.SequenceGap(message, expected=expected, received=_number(headers.get(RECEIVED_SEQ)) or 0)
+    if status == 409 and (expected := number_in(headers.get(EXPECTED_SEQ))) is not None:
+        return errors.SequenceGap(message, expected=expected, received=number_in(headers.get(RECEIVED_SEQ)) or 0)
     if status == 409:
         conflict = code == "sequence_conflict" if code in _BY_CODE else sequenced
         return (errors.SequenceConflict if conflict else errors.StreamConflict)(message)
@@ -110,13 +111,9 @@ def _said(response: HttpResponse) -> tuple[str | None, str]:
     if media_type(response.headers.get(CONTENT_TYPE)) in (PROBLEM, "application/json"):
         try:
             found: Any = msgspec.json.decode(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None, text
         if isinstance(found, dict):
             code, detail = found.get("code"), found.get("detail") or found.get("error") or found.get("message")
             return (code if isinstance(code, str) else None), (detail if isinstance(detail, str) else text)
     return None, text
-
-
-def _number(value: str | None) -> int | None:
-    return int(value) if value is not None and value.isascii() and value.isdigit() else None

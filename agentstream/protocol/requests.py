@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from agentstream.protocol import http
 from agentstream.protocol.errors import BadReply, InvalidRequest
-from agentstream.protocol.http import Headers, HttpRequest, HttpResponse, flattened, framed, is_json, is_true
+from agentstream.protocol.http import (
+    Headers,
+    HttpRequest,
+    HttpResponse,
+    flattened,
+    framed,
+    is_json,
+    is_true,
+    number_in,
+)
 from agentstream.protocol.operations import (
     NOW,
     START,
@@ -112,7 +121,7 @@ def result_of(operation: Operation, response: HttpResponse) -> Result:
     if isinstance(operation, Append):
         # an append of a known producer is answered by 200; 204 without one, or for closing alone, is the plain success
         duplicate = status == 204 and operation.producer is not None and bool(operation.body)
-        last = _number(headers.get(http.PRODUCER_SEQ)) if duplicate else None
+        last = number_in(headers.get(http.PRODUCER_SEQ)) if duplicate else None
         return Appended(headers.get(http.NEXT_OFFSET), duplicate, closed, last_seq=last)
     if isinstance(operation, Read):
         return _batch(operation, response, closed)
@@ -144,14 +153,10 @@ def flattened_reply(path: str, body: bytes) -> tuple[bytes, ...]:
 
 
 def _info(operation: Head, headers: Headers, closed: bool) -> StreamInfo:
-    ttl, expires_at = _number(headers.get(http.TTL)), headers.get(http.EXPIRES_AT)
+    ttl, expires_at = number_in(headers.get(http.TTL)), headers.get(http.EXPIRES_AT)
     return StreamInfo(
         headers.get(http.CONTENT_TYPE, http.OCTETS), _offset(operation.path, headers), closed, ttl, expires_at
     )  # fmt: skip
-
-
-def _number(value: str | None) -> int | None:
-    return int(value) if value is not None and value.isascii() and value.isdigit() else None
 
 
 def _offset(path: str, headers: Headers) -> str:

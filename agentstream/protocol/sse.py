@@ -48,6 +48,10 @@ def _lines(body: bytes) -> bytes:
     return b"".join(b"data:" + (b" " + line if line[:1] == b" " else line) + b"\n" for line in lines)
 
 
+MOST_UNREAD = 268_435_456
+"""Bytes of events that are kept for a page whose control event does not come: a server without an end is no server."""
+
+
 class Event(msgspec.Struct, frozen=True):
     """One event as it came: its lines of data joined by line feeds."""
 
@@ -64,6 +68,8 @@ class EventParser:
         self._name = ""
         self._data: list[bytes] = []
         self._after_return = False
+        self.size = 0
+        """Bytes kept of an event that has not ended."""
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that are complete with this chunk."""
@@ -79,15 +85,17 @@ class EventParser:
                 continue
             if self._data:
                 yield Event(self._name or "message", b"\n".join(self._data))
-            self._name, self._data = "", []
+            self._name, self._data, self.size = "", [], 0
         if rest:
             self._line.append(rest)
+            self.size += len(rest)
 
     def _take(self, line: bytes) -> None:
         field, _, value = line.partition(b":")
         value = value[1:] if value[:1] == b" " else value
         if field == b"data":
             self._data.append(value)
+            self.size += len(value) + 1
         elif field == b"event":
             self._name = value.decode("utf-8", "replace")
 
@@ -103,14 +111,19 @@ class PageReader:
         self._content_type = content_type
         self._encoding = encoding
         self._messages: list[bytes] = []
+        self._size = 0
 
     def feed(self, chunk: bytes) -> Iterator[Batch]:
         """The pages that are complete with this chunk. Raises BadReply for what is no page."""
         for event in self._events.feed(chunk):
             if event.name == "data":
+                self._size += len(event.data) + 1
                 self._messages += self._decoded(event.data)
             elif event.name == "control":
+                self._size = 0
                 yield self._page(event.data)
+        if self._size + self._events.size > MOST_UNREAD:
+            raise BadReply(f"a live read brought more than {MOST_UNREAD} bytes without a control event")
 
     def _decoded(self, data: bytes) -> tuple[bytes, ...]:
         try:
@@ -123,7 +136,7 @@ class PageReader:
     def _page(self, data: bytes) -> Batch:
         try:
             control = msgspec.json.decode(data, type=_Control)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadReply(f"a live read brought a control event that cannot be read: {error}") from error
         messages, self._messages = tuple(self._messages), []
         return Batch(

@@ -179,13 +179,25 @@ class Keys(msgspec.Struct, frozen=True):
     """Asks for the public keys that webhooks are signed with. Result: a tuple of Key."""
 
 
-Control = (
-    Subscribe | GetSubscription | Unsubscribe | AddStreams | RemoveStream | ClaimWake | AckWake | ReleaseWake | Keys
-)
+class Posted(msgspec.Struct, frozen=True):
+    """What a webhook was posted, already verified: asks no server, but has its paths as the others. Result:
+    Notification."""
 
-CONTROLS = (
-    Subscribe, GetSubscription, Unsubscribe, AddStreams, RemoveStream, ClaimWake, AckWake, ReleaseWake, Keys
-)  # fmt: skip
+    body: bytes
+
+
+_OfWake = ClaimWake | AckWake | ReleaseWake
+Control = Subscribe | GetSubscription | Unsubscribe | AddStreams | RemoveStream | _OfWake | Keys
+
+CONTROLS: tuple[type[Any], ...] = (*get_args(Control), Posted)
+
+
+def notification_of(posted: Posted) -> Notification:
+    """Raises SubscriptionError for a body that is none."""
+    try:
+        return msgspec.json.decode(posted.body, type=Notification)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SubscriptionError(f"a webhook's body is no notification: {error}", code="INVALID_REQUEST") from None
 
 
 # --- as HTTP ---------------------------------------------------------------------------------------------------------
@@ -269,7 +281,7 @@ def _json(method: str, path: str, body: Any, **headers: str) -> HttpRequest:
 def _read(response: HttpResponse, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(response.body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadReply(f"the answer is no {kind.__name__.strip('_')}: {error}") from None
 
 
@@ -277,7 +289,7 @@ def _refusal(operation: Control, response: HttpResponse) -> AgentStreamError:
     where = f"subscription {operation.id!r}" if not isinstance(operation, Keys) else "the server's keys"
     try:
         told = msgspec.json.decode(response.body, type=_Refusal).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if response.status in (404, 405, 501):
             return not_supported(where)
         other = error_of(response, where)

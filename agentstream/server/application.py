@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -30,6 +31,8 @@ _log = logging.getLogger("agentstream.server")
 
 _WRITES = ("PUT", "POST", "DELETE")
 _RESERVED = ("~ds",)
+_ADDRESS = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?")
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@]+")
 """First segments of what no server gives out: its own records, among them the keys it signs with."""
 CONTROL = "__ds"
 
@@ -232,10 +235,16 @@ def app(
     if not root.startswith("/") or root.endswith("/"):
         raise ValueError(f"root is {root!r}; it begins with a slash and ends without one")
     if not 0 < long_poll_timeout <= 3600 or largest_body < 1:
-        raise ValueError("long_poll_timeout is seconds, at most an hour; largest_body is a number of bytes")
+        raise ValueError("the long-poll timeout is seconds, at most an hour; the largest body a number of bytes")
+    if url is not None and not _ADDRESS.fullmatch(url):
+        raise ValueError(f"{url[:200]!r} is no URL of a server; it is one like https://streams.example.com")
+    named = tuple(origin.rstrip("/") for origin in origins)
+    for origin in named:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin[:200]!r} is no origin of pages; it is one like https://app.example.com")
     known = tuple(token if isinstance(token, Token) else parse_token(token) for token in tokens)
     local = not known and not public if local_webhooks is None else local_webhooks
     settings = Settings(
-        root, known, tuple(origins), public, url, long_poll_timeout, largest_body=largest_body, local_webhooks=local
+        root, known, named, public, url, long_poll_timeout, largest_body=largest_body, local_webhooks=local
     )
     return Application(backend, settings)

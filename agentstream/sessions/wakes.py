@@ -7,23 +7,27 @@ ids here, as users know them.
 from __future__ import annotations
 
 import base64
+import os
 import re
+import socket
 import time
 import weakref
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import msgspec
+from msgspec.structs import replace
 
 from agentstream.errors import AgentStreamError, SubscriptionError
 from agentstream.protocol.errors import StreamGone, StreamNotFound
 from agentstream.protocol.operations import Create, Head, Read
 from agentstream.protocol.subscriptions import (
+    AckWake,
     ClaimWake,
     GetSubscription,
     Key,
     Keys,
     Notification,
+    Posted,
     Subscribe,
     SubscriptionInfo,
     Woken,
@@ -47,6 +51,11 @@ KEYS_AGAIN = 10.0
 
 NOTHING_NOW = frozenset({"NO_PENDING_WORK", "ALREADY_CLAIMED"})
 """Codes with which a server says that there is nothing to claim."""
+
+
+def own_name() -> str:
+    """What others read of who holds a wake, where nothing better is said: machine and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def needs_subscriptions(core: Core) -> None:
@@ -121,6 +130,22 @@ def claimed(core: Core, id: str, worker: str, wait: float) -> Steps[Woken | None
             yield from waker.rest(left)
 
 
+def acknowledged(ack: AckWake) -> Steps[bool]:
+    """Acknowledges what a wake told of; streams that were deleted since are left out. Whether there is a next wake."""
+    try:
+        return (yield ack)
+    except SubscriptionError as error:
+        if error.code != "INVALID_OFFSET" or not ack.acks:
+            raise
+    for one in ack.acks:  # a server takes all or none of them
+        try:
+            yield replace(ack, acks=(one,), done=False)
+        except SubscriptionError as error:
+            if error.code != "INVALID_OFFSET":
+                raise
+    return (yield replace(ack, acks=()))
+
+
 class Waker:
     """Waits for wake events. A hint: whoever was woken claims, and whoever was not claims from time to time."""
 
@@ -173,10 +198,7 @@ def notified(core: Core, body: bytes, signature: str | None) -> Steps[Notificati
     key = yield from _key(core, found[2])
     if key is None or not _signed_with(key, found[1].encode() + b"." + body, found[3]):
         raise _unsigned(f"{core.backend.name} has not signed it")
-    try:
-        return msgspec.json.decode(body, type=Notification)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SubscriptionError(f"a webhook's body is no notification: {error}", code="INVALID_REQUEST") from None
+    return (yield Posted(body))
 
 
 def _key(core: Core, kid: str) -> Steps[Key | None]:

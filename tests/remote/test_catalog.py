@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from fault_proxy import FaultProxy
 from node_server import node_server
+from our_server import our_server
 
 from agentstream import AsyncClient, Client
 from agentstream.backends.remote import RemoteBackend
+from agentstream.backends.remote.exchange import Backoff
 from agentstream.errors import AgentStreamError
 from agentstream.protocol.operations import Create, Read
 from agentstream.sessions import codec
@@ -17,9 +20,10 @@ from agentstream.sessions import codec
 IDS = ["alone", "support/1", "support/2", "support/deep/3", "ünï/x y", "other/1"]
 
 
-@pytest.fixture
-def client() -> Any:
-    with Client(node_server().place()) as made:
+@pytest.fixture(params=["ours", "node"])
+def client(request: pytest.FixtureRequest) -> Any:
+    server: Any = our_server() if request.param == "ours" else node_server()
+    with Client(server.place()) as made:
         yield made
 
 
@@ -129,3 +133,50 @@ def test_names_are_remembered(client: Client) -> None:
     assert isinstance(backend, RemoteBackend)
     backend._catalog.reset()
     assert [found.id for found in client.sessions()] == ["a/1"]
+
+
+def test_many_make_sessions_at_once(client: Client) -> None:
+    def make(number: int) -> None:
+        with Client(client.name) as own:
+            made(own, *(f"{folder}/{number}" for folder in ("a", "b", f"own {number}")), f"top {number}")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(make, range(8)))
+    expected = {f"{folder}/{n}" for n in range(8) for folder in ("a", "b", f"own {n}")} | {f"top {n}" for n in range(8)}
+    assert sorted(found.id for found in client.sessions()) == sorted(expected)
+
+
+@pytest.mark.parametrize("fault", ["drop", "refuse", "twice"])
+def test_answers_are_lost(client: Client, fault: str) -> None:
+    """Every second request about the catalog goes wrong once."""
+    seen: list[str] = []
+
+    def plan(number: int, method: str, path: str) -> str | None:
+        if "/~cat" not in path or method == "GET":
+            return None
+        seen.append(path)
+        return fault if len(seen) % 2 else None
+
+    with FaultProxy(client.name, plan) as proxy:
+        soon = Backoff(tries=6, first=0.002, longest=0.01)
+        with Client(RemoteBackend(proxy.url, backoff=soon)) as through:
+            made(through, "a/1", "a/2", "b/1")
+            through.session("a/1").fork("c/1")
+            through.session("a/2").delete()
+    assert len(seen) > 4
+    assert sorted(found.id for found in client.sessions()) == ["a/1", "b/1", "c/1"]
+
+
+def test_sessions_are_searched(client: Client) -> None:
+    made(client, "a/1", "a/2", "b/1")
+    client.session("a/1").label("The first", {"team": "north"})
+    client.session("a/2").append("message", {"role": "user", "text": "where is Order 7?"})
+    client.session("a/2").fork("a/3", at=1)
+
+    def found(**conditions: Any) -> list[str]:
+        return sorted(each.id for each in client.sessions(**conditions))
+
+    assert found(tag="team=north") == found(title="first") == ["a/1"]
+    assert found(text="order 7") == ["a/2"]
+    assert found(parent="a/2") == ["a/3"]
+    assert len(client.sessions(limit=2, sort="created")) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import threading
 from contextlib import aclosing
 from typing import Any
@@ -36,6 +37,29 @@ def test_a_reply_that_nobody_asked_for_is_nobodys(face: Any) -> None:
         backend = face.backend(server.url)
         for _ in range(3):
             assert face.do(backend, Head("s")).offset == "7"
+
+
+def test_an_idle_connection_that_the_server_has_closed_loses_no_append() -> None:
+    """An append is sent once: on a connection that is known to be closed it would fail for nothing."""
+    with ScriptedServer([OK + CLOSE, NO_CONTENT] * 2) as server:
+        backend = RemoteBackend(server.url)
+        backend.execute(Head("s"))
+        ((idle, _),) = backend._sender._sync_client()._idle
+        select.select([idle], [], [], 60)  # its end has come
+        backend.execute(Append("s", (b"1",)))
+        backend.close()
+
+        async def run() -> None:
+            backend = RemoteBackend(server.url)
+            await backend.aexecute(Head("s"))
+            ((idle, _),) = (await backend._sender._async_client())._idle
+            while idle.is_quiet:
+                await asyncio.sleep(0.001)
+            await backend.aexecute(Append("s", (b"1",)))
+            await backend.aclose()
+
+        asyncio.run(run())
+        assert server.connections == 4
 
 
 def test_an_append_whose_answer_is_broken_is_not_sent_again(face: Any) -> None:
@@ -113,16 +137,8 @@ def test_a_request_that_was_given_up_leaves_no_answer_to_the_next() -> None:
             assert (await backend.aexecute(Head("s"))).offset == "7"
         await backend.aclose()
 
-    with ScriptedServer(_in_turn(slow())) as server:
+    with ScriptedServer(slow()) as server:
         asyncio.run(run(server))
-
-
-def _in_turn(answers: Any) -> Any:
-    """One generator for several threads."""
-    lock = threading.Lock()
-    while True:
-        with lock:
-            yield next(answers)
 
 
 def test_a_live_read_that_is_left_leaves_no_connection_behind() -> None:
@@ -165,3 +181,38 @@ def test_what_is_sent(face: Any) -> None:
             "accept-encoding", "authorization", "content-length", "content-type", "host", "user-agent",
         ]  # fmt: skip
         assert "host: h" in head
+
+
+def test_offsets_are_the_servers_and_are_sent_back_as_they_came(face: Any) -> None:
+    odd = 'a+b%c~d:e"f'
+    answer = f"HTTP/1.1 200 OK\r\nstream-next-offset: {odd}\r\ncontent-length: 0\r\n\r\n".encode()
+    with ScriptedServer([answer] * 2) as server:
+        backend = face.backend(server.url)
+        offset = face.do(backend, Read("s")).offset
+        assert offset == odd
+        face.do(backend, Read("s", offset))
+        assert server.heads[1].split("\n")[0] == "GET /v1/s?offset=a%2Bb%25c~d%3Ae%22f HTTP/1.1"
+
+
+def test_the_cursor_of_a_live_read_goes_with_the_next(face: Any) -> None:
+    body = b"[1]"
+    first = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nstream-next-offset: 8\r\nstream-cursor: 77\r\n"
+    with ScriptedServer([first + b"content-length: 3\r\n\r\n" + body] * 2) as server:
+        backend = face.backend(server.url)
+        face.do(backend, Read("s", "7", wait=30))
+        face.do(backend, Read("s", "8", wait=30))
+        targets = [head.split("\n")[0] for head in server.heads]
+        assert targets == [
+            "GET /v1/s?live=long-poll&offset=7 HTTP/1.1",
+            "GET /v1/s?cursor=77&live=long-poll&offset=8 HTTP/1.1",
+        ]
+
+
+def test_who_is_sent_elsewhere_takes_no_token_there(face: Any) -> None:
+    with ScriptedServer([OK]) as other:
+        moved = f"HTTP/1.1 307 Temporary Redirect\r\nlocation: {other.url}/s\r\ncontent-length: 0\r\n\r\n".encode()
+        with ScriptedServer([moved]) as server:
+            backend = face.backend(server.url, headers={"authorization": "Bearer secret"})
+            with pytest.raises(StoreError, match="307"):
+                face.do(backend, Head("s"))
+            assert not other.heads

@@ -25,7 +25,9 @@ def test_other_machines_take_a_token(host: str, capsys: pytest.CaptureFixture[st
     [
         (["--token", "short"], "at least 8"),
         (["--token-file", "/nowhere/at/all"], "token-file"),
-        (["--long-poll-timeout", "0"], "long_poll_timeout"),
+        (["--long-poll-timeout", "0"], "at most an hour"),
+        (["--public-url", "streams.example"], "no URL of a server"),
+        (["--origin", "app.example"], "no origin of pages"),
         (["--store", "ftp://a"], "no address"),
         (["--port", "70000"], "65535"),
     ],
@@ -41,6 +43,16 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert run(["serve", "--store", "memory:", "--port", str(taken.getsockname()[1])]) == 1
     assert "cannot listen at" in capsys.readouterr().err
+
+
+def test_a_store_that_cannot_be_served_is_told_before_anybody_asks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no store")
+    assert run(["serve", "--store", str(tmp_path / "file"), "--port", "0"]) == 5
+    told = capsys.readouterr()
+    assert "the store's place is no folder" in told.err
+    assert "Traceback" not in told.err
 
 
 def test_tokens_from_a_file_and_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

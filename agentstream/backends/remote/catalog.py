@@ -55,7 +55,7 @@ class _Names:
         for message in page.messages:
             try:
                 name = msgspec.json.decode(message, type=_Name)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue  # somebody else's
             if name.headers.operation == "delete":
                 self.names.pop(name.key, None)
@@ -138,7 +138,8 @@ class Catalog:
         segment, slash, _ = prefix.partition("/")
         if slash:
             below = yield from self._names(f"{ROOT}/{segment}")
-            exact = {} if below or not prefix.startswith("~") else {prefix: 0.0}  # the library's own, asked for by name
+            # the library's own, asked for by name
+            exact = {} if below or not prefix.startswith("~") or prefix.endswith("/") else {prefix: 0.0}
             return {**{name: at for name, at in below.items() if name.startswith(prefix)}, **exact}
         found: dict[str, float] = {}
         for name, at in (yield from self._names(ROOT)).items():

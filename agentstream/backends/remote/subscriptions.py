@@ -19,6 +19,8 @@ from agentstream.protocol.subscriptions import (
     Control,
     Keys,
     Linked,
+    Notification,
+    Posted,
     ReleaseWake,
     RemoveStream,
     Subscribe,
@@ -27,6 +29,7 @@ from agentstream.protocol.subscriptions import (
     control_request,
     control_result,
     not_supported,
+    notification_of,
 )
 
 if TYPE_CHECKING:
@@ -43,10 +46,13 @@ class Subscriptions:
         self._backoff = backoff
         self._base: str | None = None
 
-    def steps(self, operation: Control) -> Steps[Any]:
+    def steps(self, operation: Control | Posted) -> Steps[Any]:
         base = self._base if self._base is not None else (yield from self._found())
         below = self._root[len(base) :].lstrip("/")
-        asked = _outwards(operation, f"{below}/" if below else "")
+        below = f"{below}/" if below else ""
+        if isinstance(operation, Posted):
+            return _inwards(notification_of(operation), below)
+        asked = _outwards(operation, below)
         response, doubtful = yield from exchanged(Send(control_request(asked, base)), self._backoff, again=True)
         if response.status in RETRIED:
             raise Unavailable(f"{self._name}: subscriptions answered HTTP {response.status}")
@@ -56,7 +62,7 @@ class Subscriptions:
             if doubtful and error.code == "FENCED" and _ends(operation):
                 return False  # the try whose answer was lost has ended it
             raise
-        return _inwards(result, f"{below}/" if below else "")
+        return _inwards(result, below)
 
     def _found(self) -> Steps[str]:
         """The server's own root, where its keys are: the client's, or one above it. Asked by reading only, because a
@@ -110,9 +116,12 @@ def _inwards(result: Any, below: str) -> Any:
     if isinstance(result, SubscriptionInfo):
         wakes = result.wake_stream
         return replace(
-            result, streams=_linked(result.streams, below), wake_stream=None if wakes is None else _in(wakes, below)
+            result,
+            pattern=None if result.pattern is None else _in(result.pattern, below),
+            streams=_linked(result.streams, below),
+            wake_stream=None if wakes is None else _in(wakes, below),
         )
-    if isinstance(result, Woken):
+    if isinstance(result, (Woken, Notification)):
         return replace(result, streams=_linked(result.streams, below))
     return result
 

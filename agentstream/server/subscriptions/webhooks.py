@@ -155,7 +155,7 @@ class Poster:
                     return False
         try:
             return msgspec.json.decode(read, type=_Answer).done
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
 
     async def close(self) -> None:
