@@ -144,6 +144,12 @@ class Recorder:
             yield from reading(state.events, state.first_of(run))
         return TaskWorker(self._core, self.session, state, run, hold.claim, hold._writer, hold.packer)
 
+    def replayed(self, run: str, state: State) -> TaskWorker:
+        """Code that is replayed: its steps are served from what `state` has of `run`, and none is made."""
+        from agentstream.agents.tasks import TaskWorker
+
+        return TaskWorker(self._core, self.session, state, run)
+
     def drop(self, hold: Hold) -> None:
         """Uses the claim no more."""
         if self._hold is hold:

@@ -6,7 +6,21 @@ from agentstream_langgraph import StreamSaver
 graph = builder.compile(checkpointer=StreamSaver(Client()))
 """
 
+from agentstream_langgraph._migrating import Migrated, amigrate, migrate
+from agentstream_langgraph._publishing import follow, publish
+from agentstream_langgraph._replaying import Difference, Replayed, areplay, replay
 from agentstream_langgraph._saver import StreamSaver
 
-__all__ = ["StreamSaver"]
+__all__ = [
+    "Difference",
+    "Migrated",
+    "Replayed",
+    "StreamSaver",
+    "amigrate",
+    "areplay",
+    "follow",
+    "migrate",
+    "publish",
+    "replay",
+]
 __version__ = "0.1.0"

@@ -5,6 +5,8 @@
   event of that key, so that a message's text is stored once and can be read by everyone;
 - `{"t": type, "b": block}`: bytes that do not become smaller, encrypted ones for example;
 - `{"t": type}`: no bytes.
+
+A message's own event holds its form in the field `kept`, compressed against its text and id.
 """
 
 from __future__ import annotations
@@ -69,6 +71,19 @@ def form_of(typed: Typed, text: bytes = b"", of: str = "") -> Form:
     return {"t": kind, "b": b64encode(data).decode()}
 
 
+def form_beside(typed: Typed, text: bytes) -> Form:
+    """The form that stands in an event beside its text: compressed against that."""
+    kind, data = typed
+    block = squeezed(data, text)
+    return {"t": kind, "z": block} if len(block) * 3 < len(data) * 4 else {"t": kind, "b": b64encode(data).decode()}
+
+
+def squeezed(data: bytes, text: bytes) -> str:
+    """`data`, deflated with the dictionary and `text` before it."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY, DICTIONARY + text)
+    return b64encode(deflate.compress(data) + deflate.flush()).decode()
+
+
 def typed_of(form: Form, text: bytes = b"") -> Typed:
     """What the serializer is to be given. Raises ValueError for what is no form."""
     if "v" in form:
@@ -76,13 +91,16 @@ def typed_of(form: Form, text: bytes = b"") -> Typed:
     kind = form.get("t")
     if not isinstance(kind, str):
         raise ValueError(f"no stored value: {str(form)[:80]}")
-    if "z" in form:
-        try:
-            inflate = zlib.decompressobj(-15, DICTIONARY + text)
-            return kind, inflate.decompress(b64decode(form["z"])) + inflate.flush()
-        except zlib.error as error:
-            raise ValueError(f"a stored value is damaged: {error}") from error
-    return kind, b64decode(form.get("b", ""))
+    return kind, unsqueezed(form["z"], text) if "z" in form else b64decode(form.get("b", ""))
+
+
+def unsqueezed(block: str, text: bytes) -> bytes:
+    """What `squeezed` was given. Raises ValueError for what is damaged."""
+    try:
+        inflate = zlib.decompressobj(-15, DICTIONARY + text)
+        return inflate.decompress(b64decode(block)) + inflate.flush()
+    except zlib.error as error:
+        raise ValueError(f"a stored value is damaged: {error}") from error
 
 
 _EXTENSIONS = frozenset((0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8))

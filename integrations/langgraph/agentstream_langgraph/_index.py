@@ -2,13 +2,17 @@
 
 Three types of events restore a thread, each under a key that is used once (a second insert of one key does not count):
 
-- `item`, key `<claim>.<number>`: forms of elements (`_forms.py`), numbered on from there;
+- `item`, key `<claim>.<number>`: forms of elements (`_forms.py`), numbered on from there; of an element that is a
+  message its `message` event holds the form (`kept`), under the same number;
 - `checkpoint`, key `<checkpoint id>#<claim>.<number>`: everything but the values that did not change; or, with
   `forget`, checkpoints that are there no more;
 - `write`, key `<claim>.w<number>`: what one task wrote, for a checkpoint that may not be there yet.
 
-The last event of a checkpoint counts. Of writes with one (task, idx) the first does, of special ones (idx < 0) the
-last.
+A parent, or the checkpoint of a write, that is not named is the one that came last in the
+namespace under that claim; a head with such a parent is compressed against the parent's.
+
+The last event of a checkpoint counts. Of writes with one (task, idx) the first does, of
+special ones (idx < 0) the last.
 """
 
 from __future__ import annotations
@@ -19,8 +23,8 @@ import msgspec
 
 from agentstream.adapters import STEP_ITEMS, parse_range, value_of
 from agentstream_langgraph._elements import ItemId
-from agentstream_langgraph._forms import Form, Typed, typed_of
-from agentstream_langgraph._readable import text_of
+from agentstream_langgraph._forms import Form, Typed, typed_of, unsqueezed
+from agentstream_langgraph._readable import name_of, text_of
 from agentstream_langgraph._records import head_of
 
 Place = tuple[str, str]
@@ -76,9 +80,13 @@ class Index:
         """Those that are there, without the forgotten."""
         self.children: dict[Place, list[Stored]] = {}
         """By parent; of those without one, by the id "" ."""
+        self.last: dict[tuple[int, str], tuple[str, bytes]] = {}
+        """By claim and namespace, the checkpoint that came last, and its head."""
         self.writes: dict[Place, dict[tuple[str, int], Write]] = {}
         self.items: dict[ItemId, Form] = {}
         self.texts: dict[ItemId, bytes] = {}
+        self.names: dict[ItemId, bytes] = {}
+        """Of messages that hold their form themselves, their ids."""
         self.typed: dict[ItemId, Typed] = {}
         """Of items, what the serializer is given."""
         self.lives: list[Any] = []
@@ -136,11 +144,16 @@ class Index:
             return
         number = event.key.partition(".")[2]
         if number.isdecimal():
-            self.texts[event.claim, int(number)] = text_of(value_of(event)).encode()
+            value, id = value_of(event), (event.claim, int(number))
+            self.texts[id] = text_of(value).encode()
+            if "kept" in value:
+                self.items.setdefault(id, value["kept"])
+                self.names[id] = name_of(value)
 
     def _write(self, event: Any) -> None:
         value = value_of(event)
-        place = (value.get("ns", ""), value["checkpoint"])
+        ns = value.get("ns", "")
+        place = (ns, value["checkpoint"] if "checkpoint" in value else self.last[event.claim, ns][0])
         task, path = value["task"], value.get("path", "")
         held = self.writes.setdefault(place, {})
         for number, channel, form in value["writes"]:
@@ -153,9 +166,14 @@ class Index:
             for ns, id in value["forget"]:
                 self.by_ns.get(ns, {}).pop(id, None)
             return
-        head, versions = head_of(value)
-        ns, id, parent = value.get("ns", ""), event.key.rpartition("#")[0], value.get("parent")
-        forms = self._forms(ns, parent, versions, value.get("values") or {}, value.get("gone") or ())
+        ns, id = value.get("ns", ""), event.key.rpartition("#")[0]
+        parent, before = value.get("parent"), b""
+        if "parent" not in value and (event.claim, ns) in self.last:
+            parent, before = self.last[event.claim, ns]
+        text = unsqueezed(value["head"], before)
+        self.last[event.claim, ns] = (id, text)
+        head, versions = head_of(text)
+        forms = self._forms(ns, parent, versions, value.get("values") or {}, head["gone"])
         delta = tuple(value.get("delta") or ())
         stored = Stored(event.index, event.claim, ns, id, parent, head, versions, forms, delta)
         self.checkpoints[ns, id] = stored
@@ -200,9 +218,13 @@ class Index:
         typed = self.typed.get(id)
         if typed is None:
             form = self.items[id]
-            of = form.get("of")
-            claim, number, _ = parse_range(of) if of is not None else (0, 0, 0)
-            typed = self.typed[id] = typed_of(form, self.texts[claim, number] if of is not None else b"")
+            of, text = form.get("of"), b""
+            if of is not None:
+                claim, number, _ = parse_range(of)
+                text = self.texts[claim, number]
+            elif id in self.names:
+                text = self.texts[id] + self.names[id]
+            typed = self.typed[id] = typed_of(form, text)
         return typed
 
     def ancestors(self, stored: Stored) -> list[Stored]:

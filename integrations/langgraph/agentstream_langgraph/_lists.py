@@ -16,9 +16,9 @@ from langchain_core.messages import BaseMessage
 
 from agentstream.adapters import Change, encode, parse_range, write_ranges
 from agentstream_langgraph._elements import Element, ItemId
-from agentstream_langgraph._forms import Form, Typed, form_of, typed_of
+from agentstream_langgraph._forms import Form, Typed, form_beside, form_of, typed_of
 from agentstream_langgraph._index import Index, Stored
-from agentstream_langgraph._readable import message_of, text_of
+from agentstream_langgraph._readable import message_of, name_of, text_of
 from agentstream_langgraph._serializing import Dumps, dumped
 
 RECENT = 50
@@ -49,6 +49,8 @@ class Known:
         self._ids: dict[bytes, ItemId] = {}
         self.unnamed: dict[bytes, ItemId] = {}
         """Messages that were written before the graph gave them an id; a little later they come again with one."""
+        self.last: dict[tuple[int, str], tuple[str, bytes]] = {}
+        """By claim and namespace, the checkpoint that was put last, and its head: what goes without saying."""
         self.holding: dict[tuple[str, str], dict[str, Any]] = {}
         """Of checkpoints put lately, which channels hold a value, and its version."""
         self._learnt = 0
@@ -67,6 +69,8 @@ class Known:
         self.holding[ns, id] = versions
         while len(self.holding) > KEPT_CHECKPOINTS:
             del self.holding[next(iter(self.holding))]
+        while len(self.last) > KEPT_CHECKPOINTS:
+            del self.last[next(iter(self.last))]
 
     def id_of(self, digest: bytes) -> ItemId | None:
         found = self._ids.get(digest)
@@ -108,12 +112,21 @@ class Encoder:
         self._claim = claim
         self._full = full
         self.next = first
-        self._forms: list[Form] = []
+        self._forms: list[tuple[int, Form]] = []
         self._said: list[Change] = []
-        self._first = first
+
+    @property
+    def claim(self) -> int:
+        return self._claim
 
     def changes(self) -> list[Change]:
-        items = [("item", f"{self._claim}.{self._first}", {"items": self._forms})] if self._forms else []
+        items: list[Change] = []
+        following = -1
+        for number, form in self._forms:
+            if number != following:
+                items.append(("item", f"{self._claim}.{number}", {"items": []}))
+            items[-1][2]["items"].append(form)
+            following = number + 1
         return [*self._said, *items]
 
     def form(self, ns: str, channel: str, value: Any, where: str) -> Form:
@@ -160,12 +173,16 @@ class Encoder:
         self.next += 1
         self._known.note(digest, id)
         # what a serializer encrypts is not said in clear
-        of, text = self._said_by(value, id) if typed[0] == "msgpack" and isinstance(value, BaseMessage) else (id, b"")
-        self._forms.append(form_of(typed, text, _text(of)))
+        if typed[0] != "msgpack" or not isinstance(value, BaseMessage):
+            self._forms.append((id[1], form_of(typed)))
+        else:
+            of, text = self._said_by(value, id, typed)
+            if of != id:
+                self._forms.append((id[1], form_of(typed, text, _text(of))))
         return id
 
-    def _said_by(self, value: BaseMessage, id: ItemId) -> tuple[ItemId, bytes]:
-        """Where the message stands for every reader, and its text."""
+    def _said_by(self, value: BaseMessage, id: ItemId, typed: Typed) -> tuple[ItemId, bytes]:
+        """Where the message stands for every reader, and its text. If that is a new event, it holds its form too."""
         said, calls = message_of(value)
         message = encode(said, where="message").data
         text = text_of(message).encode()
@@ -178,6 +195,7 @@ class Encoder:
             message = {"id": name, **message}
         else:
             self._known.unnamed[digest] = id
+        message["kept"] = form_beside(typed, text + name_of(message))
         self._said.append(("message", _text(id), message))
         for place, call in enumerate(calls):
             self._said.append(("tool_call", f"{_text(id)}/{place}", encode(call, where="tool call").data))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,11 @@ class Tasks:
     attempt: nothing else of it is LangGraph's to tell."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._workers: dict[tuple[str, str], tuple[int, TaskWorker]] = {}
         """By session and run: the execution's mark, and its worker."""
         self._gone: dict[int, Any] = {}
+        self._left: deque[tuple[tuple[str, str], TaskWorker]] = deque()
         self._stopped: dict[tuple[str, str], BaseException] = {}
         """What tasks on a root checkpoint were stopped by."""
         self._done: dict[tuple[str, str], None] = {}
@@ -50,27 +52,30 @@ class Tasks:
 
     def worker(self, thread: Thread, client: Any, run: str, root: str, writes: Any, attempt: int) -> TaskWorker:
         key, mark = (thread.session, run), hash((id(writes), attempt))
-        with self._lock:
-            held = self._workers.get(key)
+        with thread.working:  # others' tasks are not kept waiting for this one's record
+            with self._lock:
+                self._tidy()
+                held = self._workers.get(key)
             if held is not None and held[0] == mark and not held[1].ended:
                 return held[1]
             if held is not None:
                 held[1].ended = True
             made = drive(client, thread.task(run, root))
-            self._workers[key] = (mark, made)
-            self._done.pop(key, None)
-            self._watch(key, made, writes)
+            with self._lock:
+                self._workers[key] = (mark, made)
+                self._done.pop(key, None)
+                # called by the garbage collector, in the middle of anything: it waits for nothing
+                self._gone[id(made)] = weakref.ref(writes, lambda _: self._left.append((key, made)))
             return made
 
-    def _watch(self, key: tuple[str, str], worker: TaskWorker, writes: Any) -> None:
-        def gone(_: Any) -> None:
-            with self._lock:
-                held = self._workers.get(key)
-                if held is not None and held[1] is worker:
-                    del self._workers[key]
-                self._gone.pop(id(worker), None)
-
-        self._gone[id(worker)] = weakref.ref(writes, gone)
+    def _tidy(self) -> None:
+        """Under the lock: forgets executions of which nothing is left."""
+        while self._left:
+            key, worker = self._left.popleft()
+            held = self._workers.get(key)
+            if held is not None and held[1] is worker:
+                del self._workers[key]
+            self._gone.pop(id(worker), None)
 
     def ending(self, thread: Thread, run: str, root: str, channels: Sequence[str], *, in_loop: bool) -> Steps[None]:
         """A task says what came of it. Raises what its steps were stopped by, Diverged if it left recorded ones out."""
@@ -136,6 +141,9 @@ def _lane_here(held: Lane | None) -> Lane | None:
     from agentstream_langgraph._steps import SaverSteps
 
     saver = named.get(SAVER)
+    replayed = getattr(saver, "replayed_lane", None)
+    if replayed is not None:
+        return replayed(named, held)
     if not isinstance(saver, SaverSteps):
         return None
     root = (named.get(MAP) or {}).get("")

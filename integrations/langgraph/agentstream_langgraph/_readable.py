@@ -58,3 +58,9 @@ def text_of(said: dict[str, Any]) -> str:
     parts = said.get("parts")
     texts = [part.get("text", part.get("content")) for part in parts or () if isinstance(part, dict)]
     return "".join(text for text in texts if isinstance(text, str))
+
+
+def name_of(said: dict[str, Any]) -> bytes:
+    """The id of a message event, which its stored form is compressed against too."""
+    name = said.get("id")
+    return name.encode("utf-8", "surrogatepass") if isinstance(name, str) else b""

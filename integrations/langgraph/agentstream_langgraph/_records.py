@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
 
 from agentstream.adapters import Change, decode, encode
-from agentstream_langgraph._forms import Form, form_of, typed_of
+from agentstream_langgraph._forms import Form, form_of, squeezed, typed_of
 from agentstream_langgraph._serializing import Dumps, dumped
 
 if TYPE_CHECKING:
@@ -63,31 +63,35 @@ def checkpoint_event(
     }
     head["versions"] = names
     head["metadata"] = form_of(dumped(dumps, metadata, "metadata"))
+    head["gone"] = gone
     more = {name: value for name, value in checkpoint.items() if name not in _NAMED}
     delta = set(metadata.get("counters_since_delta_snapshot") or ())
     delta |= {channel for channel, value in values.items() if isinstance(value, _DeltaSnapshot)}
+    head["more"] = form_of(dumped(dumps, more, "checkpoint")) if any(more.values()) else None
+    head["source"] = metadata.get("source") if isinstance(metadata.get("source"), str) else None
+    last, before = known.last.get((encoder.claim, ns), (None, b""))
+    follows = parent == last
+    text = json.dumps(encode(head, where="checkpoint").data, **_COMPACT).encode()
+    known.last[encoder.claim, ns] = (checkpoint["id"], text)
     value: dict[str, Any] = {
         **({"ns": ns} if ns else {}),
-        **({"parent": parent} if parent is not None else {}),
+        **({} if follows else {"parent": parent}),
         **{name: metadata[name] for name in ("source", "step") if type(metadata.get(name)) in (str, int)},
-        "head": form_of(("json", json.dumps(encode(head, where="checkpoint").data, **_COMPACT).encode())),
+        "head": squeezed(text, before if follows else b""),
         **({"values": forms} if forms else {}),
-        **({"gone": gone} if gone else {}),
-        **({"more": form_of(dumped(dumps, more, "checkpoint"))} if any(more.values()) else {}),
         **({"delta": sorted(delta)} if delta else {}),
     }
     return "checkpoint", f"{checkpoint['id']}#{number}", value
 
 
-def head_of(value: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a checkpoint event tells of its checkpoint, and the versions of the channels."""
-    head = decode(json.loads(typed_of(value["head"])[1]))
+def head_of(text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a checkpoint's head tells of it, and the versions of the channels."""
+    head = decode(json.loads(text))
     names = [whole_version(name) for name in head.pop("versions")]
     versions = {channel: names[place] for channel, place in head.pop("channels").items()}
     head["seen"] = {
         node: {channel: names[place] for channel, place in seen.items()} for node, seen in head["seen"].items()
     }
-    head["source"], head["more"] = value.get("source"), value.get("more")
     return head, versions
 
 
@@ -114,7 +118,14 @@ def whole_version(short: Any) -> Any:
 
 
 def write_event(
-    encoder: Encoder, ns: str, checkpoint: str, writes: Sequence[tuple[str, Any]], task: str, path: str, number: str
+    encoder: Encoder,
+    known: Known,
+    ns: str,
+    checkpoint: str,
+    writes: Sequence[tuple[str, Any]],
+    task: str,
+    path: str,
+    number: str,
 ) -> Change:
     """The event of what one task wrote. A special write has an index of its own (trap: by channel, not by place)."""
     told = [
@@ -123,7 +134,7 @@ def write_event(
     ]
     value = {
         **({"ns": ns} if ns else {}),
-        "checkpoint": checkpoint,
+        **({} if known.last.get((encoder.claim, ns), ("",))[0] == checkpoint else {"checkpoint": checkpoint}),
         "task": task,
         **({"path": path} if path else {}),
         "writes": told,

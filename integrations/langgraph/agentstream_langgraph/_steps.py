@@ -27,6 +27,7 @@ from agentstream_langgraph._index import BRANCHES, Stored
 from agentstream_langgraph._lists import Decoder, Encoder
 from agentstream_langgraph._names import session_of, thread_of
 from agentstream_langgraph._nodes import run_of, tasks
+from agentstream_langgraph._people import events_of
 from agentstream_langgraph._records import checkpoint_event, checkpoint_of, write_event
 from agentstream_langgraph._thread import Numbers, Thread
 
@@ -153,8 +154,10 @@ class SaverSteps(BaseCheckpointSaver[str]):
 
         def build(hold: Hold, numbers: Numbers) -> tuple[list[Change], int]:
             encoder = self._encoder(thread, hold, numbers.item)
-            event = write_event(encoder, ns, checkpoint, writes, task_id, task_path, f"{hold.number}.w{numbers.event}")
-            return [*encoder.changes(), event], encoder.next
+            number = f"{hold.number}.w{numbers.event}"
+            event = write_event(encoder, thread.known, ns, checkpoint, writes, task_id, task_path, number)
+            said = [] if self.encrypts else events_of(thread.index, ns, checkpoint, task_id, writes, number)
+            return [*encoder.changes(), event, *said], encoder.next
 
         tip = checkpoint if ns == "" else _root(_configurable(config).get("checkpoint_map"))
         run, channels = run_of(tip, task_id), [channel for channel, _ in writes]

@@ -16,7 +16,7 @@ from agentstream_langgraph._index import Index
 from agentstream_langgraph._lists import Known
 
 if TYPE_CHECKING:
-    from agentstream.adapters import Log, TaskWorker
+    from agentstream.adapters import Log, State, TaskWorker
 
 TRIES = 50
 """Claims made for one append while others, of other branches, claim too."""
@@ -39,6 +39,8 @@ class Thread:
     def __init__(self, client: Any, session: str, thread: str, *, fence: bool) -> None:
         self.session = session
         self.lock = threading.RLock()
+        self.working = threading.RLock()
+        """Held while a task is looked up in the record."""
         self.index = Index()
         self.known = Known(self.index)
         self.chains = Chains(thread, fence=fence)
@@ -91,6 +93,15 @@ class Thread:
             self._add(log)
             lives = None if run in self.index.stepped else list(self.index.lives)
         return (yield from self._recorder.task(hold, run, log, lives=lives))
+
+    def record(self) -> Steps[Log | None]:
+        """The log, for who looks at it as a whole."""
+        yield from self.refresh()
+        return (yield from self._recorder.read())
+
+    def replayed(self, run: str, state: State) -> TaskWorker:
+        """What serves the steps of code that is replayed."""
+        return self._recorder.replayed(run, state)
 
     # --- being its one worker ----------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 
-from agentstream import Client
+from agentstream import Client, step
 
 STEPS = 40
 THREAD: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 100}
@@ -40,6 +40,27 @@ def graph(folder: Path, saver: StreamSaver) -> Any:
 
     builder = StateGraph(State)
     builder.add_node("node", RunnableLambda(node, anode))
+    builder.add_edge(START, "node")
+    builder.add_conditional_edges("node", lambda state: "node" if len(state["done"]) < STEPS else END, ["node", END])
+    return builder.compile(checkpointer=saver)
+
+
+def stepping(folder: Path, saver: StreamSaver) -> Any:
+    """A graph of few nodes with many steps each: a crash falls into the middle of one."""
+
+    @step
+    def act(number: int) -> int:
+        return effect(folder, number)
+
+    def node(state: State) -> Any:
+        done = []
+        for number in range(len(state["done"]), len(state["done"]) + STEPS // 4):
+            done.append(act(number))
+            effect(folder, -1 - number)  # it has returned
+        return {"done": done}
+
+    builder = StateGraph(State)
+    builder.add_node("node", node)
     builder.add_edge(START, "node")
     builder.add_conditional_edges("node", lambda state: "node" if len(state["done"]) < STEPS else END, ["node", END])
     return builder.compile(checkpointer=saver)
@@ -73,9 +94,9 @@ def worked(folder: Path, kind: str, way: str, durability: Any) -> list[int]:
     with Client(folder / "store") as client:
         saver = StreamSaver(client)
         flow = workflow if way == "async" else sync_workflow
-        made = (graph if kind == "graph" else flow)(folder, saver)
+        made = {"graph": graph, "steps": stepping, "workflow": flow}[kind](folder, saver)
         # not `state.next`: that is empty too when a crash fell between a task's writes and the next checkpoint
-        given: Any = None if saver.get_tuple(THREAD) is not None else ({"done": []} if kind == "graph" else 1)
+        given: Any = None if saver.get_tuple(THREAD) is not None else (1 if kind == "workflow" else {"done": []})
         if way == "async":
             return asyncio.run(made.ainvoke(given, THREAD, durability=durability))["done"]
         return made.invoke(given, THREAD, durability=durability)["done"]

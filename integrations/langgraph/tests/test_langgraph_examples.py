@@ -14,6 +14,13 @@ FOLDER = Path(__file__).parents[1]
 SAYS = {
     "chat_with_tools.py": ["It is on its way.", "You are welcome.", "assistant: ['lookup_order']", "A1 is on its way"],
     "approval.py": ["waits: Refund 30 euros?", "paid 30 euros"],
+    "followed_live.py": [
+        "node supervisor\nnode research_team\nnode research\n",
+        "says {'at work': 'research'}\n",
+        "text Three sources say so.\n",
+        "says {'at work': 'writing'}\n",
+        "text It is so, they say.\n",
+    ],
     "time_travel.py": [
         "['once', 'upon', 'a', 'time']",
         "['once', 'upon', 'on', 'a', 'time']",
@@ -38,6 +45,9 @@ def test_every_example_is_tested() -> None:
 
 
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from langchain.agents import create_agent
+    from langchain_core.language_models import FakeListChatModel
+    from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.graph import END, START, StateGraph
     from langgraph_kit import Chat
 
@@ -48,7 +58,9 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     builder.add_edge("answer", END)
     code = re.findall(r"```python\n(.*?)```", (FOLDER / "README.md").read_text("utf-8"), re.DOTALL)
     assert code
-    names: dict[str, object] = {"builder": builder}
-    exec(code[0], names)
+    names: dict[str, object] = {"builder": builder, "old_saver": InMemorySaver(), "create_agent": create_agent}
+    names |= {"model": FakeListChatModel(responses=["hello"]), "tools": []}
+    for block in code:
+        exec(block, names)
     assert (tmp_path / ".agentstream").is_dir()
     names["client"].close()  # type: ignore[attr-defined]

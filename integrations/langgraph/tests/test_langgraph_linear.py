@@ -37,7 +37,7 @@ def test_a_conversation_is_stored_once(durability: Any) -> None:
             state = chat(saver, turns, spoken).invoke({"messages": []}, THREAD, durability=durability)
             sizes.append(stored(client))
             payload = sum(len(saver.serde.dumps_typed(message)[1]) for message in state["messages"])
-            assert sizes[-1] < 2.2 * payload
+            assert sizes[-1] < 1.75 * payload
             assert sorted(said(client)) == sorted(map(spoken, range(turns)))
     assert sizes[1] < 2.1 * sizes[0]
 

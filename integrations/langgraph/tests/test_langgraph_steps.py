@@ -17,7 +17,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
 from langgraph_kit import Xor, client_on
 
-from agentstream import AgentStreamError, Client, Diverged, step
+from agentstream import AgentStreamError, Client, Diverged, delta, emit, step
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 
@@ -274,3 +274,44 @@ def test_an_encrypting_serializer_says_nothing_in_clear(client: Client) -> None:
     with pytest.raises(AgentStreamError, match="in clear"):
         graph.invoke({"said": []}, THREAD)
     assert not effects.done
+
+
+def test_a_thread_forks_at_any_event(client: Client) -> None:
+    """A fork of the session at any event is a thread: it goes on from the latest checkpoint that it holds."""
+    effects = Effects()
+
+    def node(name: str) -> Any:
+        return lambda state: {"said": [effects.act(name)]}
+
+    graph = built(StreamSaver(client), node("a"), node("b"), node("c"))
+    graph.invoke({"said": ["0"]}, THREAD, durability="sync")
+    session = client.session("langgraph/t")
+    history = list(session.events())
+    for at in range(2, len(history)):
+        config: Any = {"configurable": {"thread_id": f"at {at}"}}
+        session.fork(f"langgraph/at {at}", at=at)
+        before = len(effects.done)
+        checkpoints = [event for event in history[:at] if event.type == "checkpoint"]
+        finished = {event.key for event in history[:at] if event.type == "outcome"}
+        graph.invoke(None if checkpoints else {"said": ["0"]}, config)
+        assert graph.get_state(config).values == {"said": ["0", "A", "B", "C"]}, at
+        assert len(effects.done) - before == 3 - len(finished), "what was done before the cut is done once"
+
+
+def test_what_a_node_says_is_in_the_session(client: Client) -> None:
+    """`delta` and `emit` in a node, with steps and without."""
+    effects = Effects()
+
+    def node(state: State) -> Any:
+        delta("Here: ", target="page")
+        emit("progress", {"done": 0})
+        return {"said": [effects.act("a")]}
+
+    def quiet(state: State) -> Any:
+        delta("and there.", target="page")
+        return {}
+
+    built(StreamSaver(client), node, quiet).invoke({"said": []}, THREAD)
+    session = client.session("langgraph/t")
+    assert session.output().texts["page"] == "Here: and there."
+    assert [event.value for event in session.events() if event.type == "progress"] == [{"done": 0}]

@@ -1,0 +1,246 @@
+"""`publish`: a graph whose work is seen in its thread's session while it goes on. `follow`: seeing it, anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+
+from langchain_core.runnables.config import var_child_runnable_config
+
+from agentstream import AgentStreamError, AsyncClient, Client, Event, Position
+from agentstream.adapters import Hold, Steps, adrive, are_one, drive, fold, fresh_id
+from agentstream_langgraph._names import session_of
+from agentstream_langgraph._nodes import TASK
+from agentstream_langgraph._people import form
+from agentstream_langgraph._saver import StreamSaver
+
+if TYPE_CHECKING:
+    from langgraph.types import Command as Command
+
+    from agentstream_langgraph._telling import Telling
+    from agentstream_langgraph._thread import Thread
+
+G = TypeVar("G")
+
+
+def publish(graph: G, client: Client | AsyncClient, *, prefix: str = "langgraph") -> G:
+    """The same graph; what it does goes to its thread's session, however it is called.
+
+    Tokens are `delta` events, nodes, model and tool calls `step`s with their outcomes, what nodes write to the stream
+    themselves `custom` events, subgraphs included, and the whole a `run` with its status. What the caller gets is what
+    the graph itself gives. While a call goes on it is the thread's one worker: another one is `SessionBusy`.
+
+    With a StreamSaver of the same client the thread's session is the saver's; with another saver, or none, it is
+    `<prefix>/<thread_id>`, and holds only what is published. Publish the outermost graph: inside another graph a
+    published one is as any other. Raises ValueError where the saver is another client's, or encrypts by itself.
+    """
+    from langgraph.pregel import Pregel
+
+    if not isinstance(graph, Pregel):
+        raise TypeError(f"publish takes a compiled graph, not {graph!r}")
+    saver: Any = graph.checkpointer
+    if not isinstance(saver, StreamSaver):
+        saver = StreamSaver(client, prefix=prefix)
+    elif not are_one(saver.client, client):
+        raise ValueError("the graph's StreamSaver writes to another client's sessions: publish to that client")
+    if saver.encrypts:
+        raise ValueError(
+            "the graph's saver encrypts what it keeps (serde=), and what is published would be in clear. Encrypt the "
+            "store instead: agentstream.Client(encrypt=…)"
+        )
+    whole: Any = graph
+    made: Any = type(type(whole).__name__, (_Published, type(whole)), {"_saver": saver})
+    return made(**{name: part for name, part in whole.__dict__.items() if name != "__orig_class__"})  # as `copy` does
+
+
+@overload
+def follow(
+    client: Client, thread_id: str, *, start: Position | Event | int | str | None = None, prefix: str = "langgraph"
+) -> Iterator[Event]: ...
+@overload
+def follow(
+    client: AsyncClient, thread_id: str, *, start: Position | Event | int | str | None = None, prefix: str = "langgraph"
+) -> AsyncIterator[Event]: ...
+def follow(client: Any, thread_id: str, *, start: Any = None, prefix: str = "langgraph") -> Any:
+    """The events of a thread, and every one that comes, in any process.
+
+    From the first one, from a `start` (as `session.follow` takes it: an event's position, say), or `"now"`.
+    `session.output()` makes texts of them. NotFound before the thread's first event.
+    """
+    return client.session(session_of(prefix, str(thread_id))).follow(start=start)
+
+
+class _Invocation(NamedTuple):
+    """One call that is published."""
+
+    thread: Thread
+    hold: Hold
+    run: str
+    telling: Telling
+
+
+class _Published:
+    """Goes before a graph's own class. All ways of calling a graph come to `stream` or `astream`."""
+
+    _saver: StreamSaver
+
+    def stream(self, input: Any, config: Any = None, **options: Any) -> Iterator[Any]:
+        graph: Any = super()
+        if _is_nested(self, config):
+            yield from graph.stream(input, config, **options)
+            return
+        client = self._saver.client
+        made = drive(client, _begun(self, input, config, in_loop=False))
+        view = _View.of(self, options)
+        ended: BaseException | None = None
+        try:
+            for chunk in graph.stream(input, _with(config, made.telling), **view.options):
+                if view.take(chunk, made.telling):
+                    yield view.given(chunk)
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            drive(client, _ended(made, ended))
+
+    async def astream(self, input: Any, config: Any = None, **options: Any) -> AsyncIterator[Any]:
+        graph: Any = super()
+        if _is_nested(self, config):
+            async for chunk in graph.astream(input, config, **options):
+                yield chunk
+            return
+        client = self._saver.client
+        made = await adrive(client, _begun(self, input, config, in_loop=True))
+        view = _View.of(self, options)
+        ended: BaseException | None = None
+        try:
+            async for chunk in graph.astream(input, _with(config, made.telling), **view.options):
+                if view.take(chunk, made.telling):
+                    yield view.given(chunk)
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            await adrive(client, _ended(made, ended))
+
+
+# --- what the caller asked for ---------------------------------------------------------------------------------------
+
+
+class _View(NamedTuple):
+    """How the graph is asked, so that what nodes write comes too; and what of it the caller is to have."""
+
+    options: dict[str, Any]
+    modes: tuple[str, ...]
+    many: bool
+    """Whether chunks say their mode."""
+    subgraphs: bool
+    wide: bool
+    v2: bool
+
+    @classmethod
+    def of(cls, graph: Any, options: dict[str, Any]) -> _View:
+        mode = options.get("stream_mode") or graph.stream_mode
+        many = isinstance(mode, list)
+        modes = (mode,) if isinstance(mode, str) else tuple(mode)
+        subgraphs = bool(options.get("subgraphs"))
+        # the handler of "messages" without subgraphs leaves out other ones than with them; what is printed is as asked
+        wide = subgraphs or not ("messages" in modes or options.get("print_mode") or options.get("debug"))
+        asked = {**options, "stream_mode": [*dict.fromkeys((*modes, "custom"))], "subgraphs": wide}
+        return cls(asked, modes, many, subgraphs, wide, options.get("version") == "v2")
+
+    def take(self, chunk: Any, telling: Telling) -> bool:
+        """Tells what a node wrote; whether the caller gets the chunk."""
+        ns, mode, payload = self._parts(chunk)
+        if mode == "custom":
+            telling.custom(ns, form(payload))
+        return mode in self.modes and (self.subgraphs or not ns)
+
+    def given(self, chunk: Any) -> Any:
+        """The chunk in the form that the caller asked for."""
+        if self.v2:
+            return chunk
+        ns, mode, payload = self._parts(chunk)
+        parts = (*((ns,) if self.subgraphs else ()), *((mode,) if self.many else ()), payload)
+        return parts if len(parts) > 1 else payload
+
+    def _parts(self, chunk: Any) -> tuple[tuple[str, ...], str, Any]:
+        if self.v2:
+            return chunk["ns"], chunk["type"], chunk["data"]
+        return chunk if self.wide else ((), *chunk)
+
+
+def _with(config: Any, handler: Telling) -> dict[str, Any]:
+    callbacks = (config or {}).get("callbacks")
+    if callbacks is None or isinstance(callbacks, list):
+        return {**(config or {}), "callbacks": [*(callbacks or ()), handler]}
+    manager = callbacks.copy()
+    manager.add_handler(handler, inherit=True)
+    return {**config, "callbacks": manager}
+
+
+def _named(graph: Any, config: Any) -> dict[str, Any]:
+    """What a call's config says of thread and checkpoint, as LangGraph reads it."""
+    given = {**((graph.config or {}).get("configurable") or {}), **((config or {}).get("configurable") or {})}
+    if any(given.get(name) for name in ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")):
+        return given
+    around = var_child_runnable_config.get() or {}
+    return {**(around.get("configurable") or {}), **given}
+
+
+def _is_nested(graph: Any, config: Any) -> bool:
+    return TASK in _named(graph, config)
+
+
+# --- being the thread's worker ---------------------------------------------------------------------------------------
+
+
+def _begun(graph: Any, input: Any, config: Any, *, in_loop: bool) -> Steps[_Invocation]:
+    """Takes the thread and says that a run begins, or that the one which waits or was broken off goes on."""
+    from agentstream_langgraph._telling import Telling
+
+    named = _named(graph, config)
+    if named.get("thread_id") is None:
+        raise ValueError('a published graph is told its thread: {"configurable": {"thread_id": …}}')
+    thread: Thread = graph._saver.thread(str(named["thread_id"]))
+    hold, log = yield from thread.hold_on(branch=bool(named.get("checkpoint_id")), in_loop=in_loop)
+    state = fold(log)
+    agent = graph.get_name()
+    open_ = [run for run in state.open_runs if run.parent is None]
+    going = next((run for run in reversed(open_) if run.agent == agent), None)
+    if going is not None and not _resumes(input):
+        going = None
+    for run in open_:
+        if run is not going:
+            hold.put_soon(("status", run.key, {"status": "cancelled"}), operation="update")
+    key = going.key if going is not None else fresh_id()
+    if going is None:
+        hold.put_soon(("run", key, {"agent": agent, "arguments": {}, "fingerprint": ""}))
+    hold.put_soon(
+        ("status", key, {"status": "running"}),
+        operation="insert" if going is None or state.find("status", key) is None else "update",
+    )
+    attempts = dict(state.attempts_of(key)) if going is not None else {}
+    return _Invocation(thread, hold, key, Telling(hold, key, attempts))
+
+
+def _resumes(input: Any) -> bool:
+    return input is None or getattr(input, "resume", None) is not None
+
+
+def _ended(made: _Invocation, error: BaseException | None) -> Steps[None]:
+    """Says how the run stands; one that its caller left is broken off, and says nothing."""
+    try:
+        if error is None or isinstance(error, Exception):
+            status: dict[str, Any] = {"status": "failed"}
+            if error is None:
+                waits = made.telling.interrupted
+                status = {"status": "waiting", "questions": made.telling.questions} if waits else {"status": "finished"}
+            try:
+                made.hold.put_soon(("status", made.run, status), operation="update")
+                yield from made.hold.durable()
+            except AgentStreamError:
+                if error is None:
+                    raise
+    finally:
+        yield from made.thread.let_go(made.hold)
