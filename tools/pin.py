@@ -14,8 +14,10 @@ from setup import ROOT, projects
 
 OLDEST_PYTHON = "3.10"
 # Versions that these tools bring along from the newest set, so that old libraries are tested by today's tools.
-TEST_TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "respx", "hatchling", "uv")
-TEST_TOOLS += ("langgraph", "langchain", "langgraph-checkpoint-conformance")
+TEST_TOOLS = (
+    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "respx", "hatchling", "uv"),
+    *("langgraph", "langchain", "langgraph-checkpoint-conformance"),
+)
 HEADER = "# {what}\n# Written by `make pins` from pyproject.toml and integrations/*/pyproject.toml.\n"
 
 

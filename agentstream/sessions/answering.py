@@ -45,13 +45,17 @@ def plain(value: Any, where: str = "an answer") -> Any:
 def answer(core: Core, session: str, named: Any, value: Any, by: str | None) -> Steps[Event]:
     """`session.answer`: an append that anyone may make, checked before, and after against others that came first.
 
-    Raises AnswerRefused with the reason, NotFound where there is no such question.
+    A question of another session, as a run has that waits for its child, is answered there. Raises
+    AnswerRefused with the reason, NotFound where there is no such question.
     """
     if by is not None and not isinstance(by, str):
         raise TypeError(f"by= says who answers, as text, not {by!r}")
     key = named.key if isinstance(named, Question) else named
     given = plain(value)
-    question = _named(fold((yield from core.require(session))), key)
+    state = fold((yield from core.require(session)))
+    if isinstance(named, Question) and named.session not in ("", session) and questions_of(state).named(key) is None:
+        session, state = named.session, fold((yield from core.require(named.session)))
+    question = _named(state, key)
     objection = question.objection(given, moments.now())
     if objection is not None:
         raise _refused(session, question, *objection)

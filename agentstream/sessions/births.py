@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from agentstream.sessions.events import Event
 
 
@@ -33,12 +35,14 @@ class Lineage(msgspec.Struct, frozen=True):
 
 class Compacted(msgspec.Struct, frozen=True):
     """The life that an incarnation goes on from: its name, that of the first in the row, what the identities of
-    unfinished steps are made of (they stay the same), and the outcomes that a fork had put in."""
+    unfinished steps are made of (they stay the same), the outcomes that a fork had put in, and every earlier life of
+    the row with the id of its key."""
 
     incarnation: str
     first: str
     identity: tuple[str, str]
     replaced: tuple[str, ...] = ()
+    lives: tuple[tuple[str, str | None], ...] = ()
 
 
 class Birth(msgspec.Struct, frozen=True):
@@ -52,6 +56,29 @@ class Birth(msgspec.Struct, frozen=True):
     erased: str | None = None
     """When that key was forgotten, where whoever read the birth found it so."""
     compacted: Compacted | None = None
+    keys: tuple[str, ...] = ()
+    """The ids of keys of other lives and sessions that seal content which its events refer to: it holds copies of those
+    events, and the content is where it was."""
+
+    @property
+    def own_keys(self) -> frozenset[str]:
+        """The ids of the keys that seal this session's life and the earlier ones that it goes on from."""
+        return frozenset(key for key in (self.encrypted, *(key for _, key in earlier_lives(self))) if key is not None)
+
+
+def earlier_lives(birth: Birth) -> list[tuple[str, str | None]]:
+    """The lives that one goes on from, the last at the end, each with the id of its key."""
+    return list(birth.compacted.lives) if birth.compacted is not None else []
+
+
+def first_key(births: Sequence[tuple[int, Birth]]) -> str | None:
+    """The id of the key that a session's first events are sealed with."""
+    return births[0][1].encrypted if births else None
+
+
+def keys_of(births: Iterable[Birth]) -> frozenset[str]:
+    """The ids of all keys that events of a session with these births, or what they refer to, may be sealed with."""
+    return frozenset(key for birth in births for key in (*birth.own_keys, *birth.keys))
 
 
 def birth_of(event: Event) -> Birth | None:
@@ -84,7 +111,12 @@ def declared_birth(event: Event) -> Birth | None:
         encrypted if isinstance(encrypted, str) else None,
         erased if isinstance(erased, str) else None,
         _compacted(value.get("compacted")),
+        _texts(value.get("keys")),
     )
+
+
+def _texts(told: object) -> tuple[str, ...]:
+    return tuple(text for text in told if isinstance(text, str)) if isinstance(told, list) else ()
 
 
 def _compacted(told: object) -> Compacted | None:
@@ -107,6 +139,6 @@ def _lineage(told: object) -> Lineage | None:
         count,
         path if isinstance(path, str) else None,
         claim if type(claim) is int else 0,
-        tuple(key for key in replaced if isinstance(key, str)) if isinstance(replaced, list) else (),
+        _texts(replaced),
         told.get("copied") is True,
     )

@@ -33,6 +33,7 @@ from agentstream.protocol.errors import (
     StreamNotFound,
 )
 from agentstream.protocol.operations import START, Append, Batch, Create, Delete, Read
+from agentstream.sessions.encryption.refusals import no_key
 from agentstream.sessions.patience import asked, patiently
 from agentstream.sessions.references import Ref
 
@@ -153,6 +154,10 @@ class Blobs:
             raise lost(ref, "is not in this store; attach it to this session")
         self._be_sure(ref.address)
 
+    def copy(self, source: Ref, ref: Ref) -> Steps[None]:
+        """As `save`, for content that is kept somewhere else in this store. Raises BlobLost."""
+        yield from self.save(ref, _Copying(self, source).read)
+
     def _touch(self, address: str) -> Steps[None]:
         """Says that the blob is in use, so that no collection that has not begun yet removes it."""
         path = touch_path(address)
@@ -181,26 +186,28 @@ class Blobs:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def reading(self, ref: Ref) -> Reading:
-        """The content page by page."""
+        """The content page by page. Raises Locked for sealed content where there is no key."""
+        if ref.at is not None and "." in ref.at and not hasattr(self._backend, "address"):
+            raise no_key(f"content {ref.sha256[:12]}…")
         return Reading(ref)
 
     def content(self, ref: Ref) -> Steps[bytes]:
         """All bytes of a blob. Raises BlobLost where it is gone or damaged."""
         parts: list[bytes] = []
-        reading = Reading(ref)
+        reading = self.reading(ref)
         while (page := (yield from reading.next())) is not None:
             parts += page
         return b"".join(parts)
 
     def pieces(self, ref: Ref) -> Iterator[bytes]:
         """The bytes of a blob piece by piece. Raises BlobLost."""
-        reading = Reading(ref)
+        reading = self.reading(ref)
         while (page := drive(reading.next(), self._backend)) is not None:
             yield from page
 
     async def apieces(self, ref: Ref) -> AsyncIterator[bytes]:
         """As `pieces`, in an event loop."""
-        reading = Reading(ref)
+        reading = self.reading(ref)
         while (page := await adrive(reading.next(), self._backend)) is not None:
             for piece in page:
                 yield piece
@@ -226,6 +233,27 @@ class Blobs:
             while self._cached > CACHED and len(self._cache) > 1:
                 self._cached -= self._cache.popitem(last=False)[1][1]
         return made
+
+
+class _Copying:
+    """The content of a blob in pieces of any size, one after another, and again from its start."""
+
+    def __init__(self, blobs: Blobs, ref: Ref) -> None:
+        self._blobs, self._ref = blobs, ref
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pieces = self._blobs.pieces(self._ref)
+        self._held, self._place = b"", 0
+
+    def read(self, place: int, size: int) -> bytes:
+        if place != self._place:
+            self._begin()
+        while len(self._held) < size and (piece := next(self._pieces, None)) is not None:
+            self._held += piece
+        found, self._held = self._held[:size], self._held[size:]
+        self._place += len(found)
+        return found
 
 
 def lost(ref: Ref, what: str) -> BlobLost:

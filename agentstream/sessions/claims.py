@@ -73,7 +73,8 @@ def win(
 ) -> Steps[Claim]:
     """Takes the session; `log` is read up to the claim. The caller drops the lease (`release`) when it is done.
 
-    `said`: what the claim says besides, for readers who know what it means. Raises SessionBusy while another living worker holds it, unless `take_over`.
+    `said`: what the claim says besides, for readers who know what it means. Raises SessionBusy while another living
+    worker holds it, unless `take_over`.
     """
     floor = 0
     for _ in range(TRIES):

@@ -24,6 +24,7 @@ from agentstream.sessions import _forms
 from agentstream.sessions._flatten import flatten
 from agentstream.sessions.attachments import attachment_of
 from agentstream.sessions.rebuild import annotation_of_return, annotations_of_parameters, rebuild
+from agentstream.sessions.references import MARK, without_places
 from agentstream.sessions.secrets import Hidden, replaced, secret_value
 
 if TYPE_CHECKING:
@@ -113,8 +114,14 @@ def canonical(data: object) -> bytes:
 
 
 def fingerprint(data: object) -> str:
-    """128 bits of SHA-256 over the canonical text, as 22 characters of base64url; equal for equal forms, everywhere."""
-    return urlsafe_b64encode(sha256(canonical(data)).digest()[:16]).decode("ascii")[:22]
+    """128 bits of SHA-256 over the canonical text, as 22 characters of base64url; equal for equal forms, everywhere.
+
+    Where large content is kept is no part of it: that changes with the store.
+    """
+    text = canonical(data)
+    if MARK in text:
+        text = canonical(without_places(data))
+    return urlsafe_b64encode(sha256(text).digest()[:16]).decode("ascii")[:22]
 
 
 def dumps(data: object) -> bytes:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from agentstream.errors import Fenced, NotFound, StoreError
 from agentstream.protocol.operations import START, Append, Create, ForkPoint, Producer
 from agentstream.sessions import codec
-from agentstream.sessions.births import birth_of
+from agentstream.sessions.births import birth_of, earlier_lives, first_key, keys_of
 from agentstream.sessions.claims import FENCING, Claim, fenced, release, win
 from agentstream.sessions.events import SCHEMA, Event, StepKey, write_event
-from agentstream.sessions.heirs import refuse_with_heirs
+from agentstream.sessions.heirs import hand_on, heirs_path, refuse_with_heirs
 from agentstream.sessions.history import root_of
-from agentstream.sessions.ids import fresh_id, path_of, pointer_path, spare_path
+from agentstream.sessions.ids import fresh_id, old_id, path_of, pointer_path, spare_path
 from agentstream.sessions.log import Log, extend, locate, pointed_at, whole
 from agentstream.sessions.packing import Packer
 from agentstream.sessions.patience import patiently
@@ -78,16 +78,14 @@ def compact(core: Core, session: str, *, keep_old: bool, take_over: bool) -> Ste
         core.forget(session)
         if log.path == path_of(session) or not keep_old:
             yield from discard(log.path)
-        yield from discard(snapshot_path(log.path))
+            if keep_old and not core.backend.traits.exact_forks:
+                yield from hand_on(log.path, spare_path(log.incarnation))  # those that were made meanwhile
+                yield from discard(heirs_path(log.path))
+        yield from discard(snapshot_path(log.path, first_key(log.births)))
         return old
     finally:
         if claim is not None:
             yield from release(claim)
-
-
-def old_id(session: str, incarnation: str) -> str:
-    """The id under which a life of a session that was compacted can be read."""
-    return f"{session}~{incarnation}"
 
 
 def _nothing() -> Steps[None]:
@@ -106,14 +104,18 @@ def _body(log: Log, incarnation: str) -> Iterator[bytes]:
     state = fold(log)
     birth = next(event for event in reversed(log.events) if birth_of(event) is not None)
     first, rewind = state.identity
-    told = {"incarnation": log.incarnation, "first": state.first_life, "identity": [first, str(rewind)]}
+    told: dict[str, Any] = {"incarnation": log.incarnation, "first": state.first_life, "identity": [first, str(rewind)]}
     replaced = sorted(log.count.replaced)
+    if log.births:
+        told["lives"] = [*earlier_lives(log.births[-1][1]), [log.incarnation, log.encrypted]]
+    keys = sorted(keys_of(birth for _, birth in log.births))
     value = {
         "schema": SCHEMA,
         "session": log.session,
         "incarnation": incarnation,
         **({"parent": birth.value["parent"]} if "parent" in birth.value else {}),
         "compacted": {**told, **({"replaced": replaced} if replaced else {})},
+        **({"keys": keys} if keys else {}),
     }
     yield write_event("session", incarnation, value)
     yield from _Moving(state).messages()
@@ -296,6 +298,7 @@ def _keep(core: Core, log: Log) -> Steps[str]:
         else:
             yield from patiently(Create(path))
             yield from _append(path, [event.raw for event in log.events[log.stitched :]], close=True)
+            yield from hand_on(log.path, path)
     if (found := (yield from locate(name))) is None or found[0] != path:
         yield from point_at(name, path)
     return name

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from agentstream.backends.driving import drive
-from agentstream.protocol.errors import ProtocolError, StreamGone
-from agentstream.protocol.operations import START, Producer, Read
+from agentstream.protocol.errors import ProtocolError, SequenceGap, StreamGone
+from agentstream.protocol.operations import START, Append, Producer, Read
 from agentstream.sessions.births import declared_birth
 from agentstream.sessions.blobs import Blobs
 from agentstream.sessions.encryption.refusals import no_key, refusal
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 KEPT_LOGS = 32
 KEPT_EVENTS = 200_000
 KEPT_PRODUCERS = 256
+
+FARTHEST = 2**53 - 1
+"""The last number that a producer's request can have."""
+PROBE = b'{"type":"probe","key":"probe","headers":{"operation":"delete"}}'
 
 
 class Core:
@@ -104,9 +108,11 @@ class Core:
             except NeedsWhole:
                 return (yield from self._whole(log))
             self.forget(session)
+        known = self._established()
         log = yield from open_log(session, backend=self.backend)
         if log is not None:
             log.origin.blobs = self.blobs
+            log.mark = known.get(log.path)
             self._own(log)
         if log is not None and self._can_tell(log):
             self._keep(log)
@@ -118,6 +124,8 @@ class Core:
             batch = yield from asked(Read(log.path, offset))
             if log.life is not None and batch.life != log.life:
                 raise StreamGone(f"stream {log.path!r} was deleted and made again")
+            if log.life is None and log.mark is not None:
+                yield from self._recognise(log.path, log.mark)
             yield from expecting(log, batch)
             with self._lock:
                 if log.offset != offset:
@@ -138,7 +146,26 @@ class Core:
 
     def _can_tell(self, log: Log) -> bool:
         """Whether it can be told cheaply that the log is still what is there; without, every reading is a new one."""
-        return self.backend.traits.skips or log.life is not None
+        return self.backend.traits.skips or log.life is not None or log.mark is not None
+
+    def _established(self) -> dict[str, str]:
+        """A producer that the stream knows, by path, where nothing else tells one life of a path from the next."""
+        if self.backend.traits.skips:
+            return {}
+        with self._lock:
+            return {path: each[0].id for path, each in self._producers.items() if each}
+
+    def _recognise(self, path: str, producer: str) -> Steps[None]:
+        """Raises StreamGone if the stream does not know a producer of ours any more: it is another one, or may be.
+
+        Asked by an append so far ahead that no server takes it: it answers which number it expects.
+        """
+        try:
+            yield from asked(Append(path, (PROBE,), producer=Producer(producer, 0, FARTHEST)))
+        except SequenceGap as gap:
+            if gap.expected > 0:
+                return
+        raise StreamGone(f"stream {path!r} was deleted and made again, or has forgotten who wrote to it")
 
     def still(self, log: Log) -> Steps[bool]:
         """Whether the stream at the log's path is still the incarnation the log was read from.

@@ -292,6 +292,7 @@ RESERVED: dict[str, frozenset[str]] = {
             "compacting",
             "encrypted",
             "erased",
+            "keys",
             "claim",
         )
     ),

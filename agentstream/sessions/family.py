@@ -188,7 +188,9 @@ def can_go_on(core: Core, state: State, run: Run, seen: set[str] | None = None) 
     """
     waits = waits_of(state, run)
     alone = Waits(waits.questions, waits.until, waits.inbox)
-    if (alone != Waits() or not waits.children) and has_come(state, alone, questions_of(state, state.first_of(run.key)), moments.now()):
+    if (alone != Waits() or not waits.children) and has_come(
+        state, alone, questions_of(state, state.first_of(run.key)), moments.now()
+    ):
         return True
     for child in waits.children:
         if (yield from is_ready(core, child, seen)):

@@ -16,9 +16,16 @@ import msgspec
 
 from agentstream.backends.base import Enlist
 from agentstream.errors import SessionExists
-from agentstream.protocol.errors import InvalidRequest, ProtocolError, StreamConflict, StreamGone, StreamNotFound
+from agentstream.protocol.errors import (
+    BadReply,
+    InvalidRequest,
+    ProtocolError,
+    StreamConflict,
+    StreamGone,
+    StreamNotFound,
+)
 from agentstream.protocol.operations import START, Create, ForkPoint, Head, Read
-from agentstream.sessions.births import declared_birth
+from agentstream.sessions.births import declared_birth, keys_of
 from agentstream.sessions.cuts import At, checked_number, index_in
 from agentstream.sessions.events import SCHEMA, Event, StepKey, read_event, write_event
 from agentstream.sessions.heirs import note_heir
@@ -80,6 +87,8 @@ def fork(
     replaced = [key for kind, key, _ in substitutes if kind == "outcome"]
     lineage = _lineage(session, source, replaced, copied=copy)
     birth = {"schema": SCHEMA, "session": new_id, "incarnation": incarnation, "lineage": lineage, **(parent or {})}
+    if copy and log is not None and (keys := sorted(keys_of(birth for _, birth in log.births))):
+        birth["keys"] = keys
     body = (write_event("session", incarnation, birth), *(write_event(*substitute) for substitute in substitutes))
     try:
         if copy and log is not None:
@@ -207,7 +216,12 @@ def _share_and_judge(
         point = ForkPoint(source.path, position.offset, position.skip)
         path, mine = yield from _forked(new_id, incarnation, point, body)
         if path is not None:
-            found = yield from birth_place(path, incarnation)
+            try:
+                found = yield from birth_place(path, incarnation)
+            except BadReply:  # cut within a message: there are servers that count bytes
+                if not mine:
+                    raise
+                found = None
             if found in (0, source.count):
                 if found == 0 and source.count:
                     yield from note_heir(source.path, new_id, incarnation)

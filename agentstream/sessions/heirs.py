@@ -39,6 +39,12 @@ def note_heir(source: str, session: str, incarnation: str) -> Steps[None]:
         yield from note_heir(source, session, incarnation)  # deleted in between, with the source: that is found next
 
 
+def hand_on(source: str, to: str) -> Steps[None]:
+    """What `source` held is at `to` now, and the forks that read from it read it there."""
+    for heir, incarnation in (yield from _noted(source)):
+        yield from note_heir(to, heir, incarnation)
+
+
 def refuse_with_heirs(source: str, session: str) -> Steps[None]:
     """Raises AgentStreamError where a stitched fork of the session lives."""
     alive: list[str] = []

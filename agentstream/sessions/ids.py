@@ -70,3 +70,8 @@ def fresh_id() -> str:
         number, digit = divmod(number, 62)
         text += _LETTERS[digit]
     return text
+
+
+def old_id(session: str, incarnation: str) -> str:
+    """The id under which a life of a session that was compacted can be read."""
+    return f"{session}~{incarnation}"

@@ -18,19 +18,24 @@ from typing import IO, TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from agentstream.errors import AgentStreamError, SessionExists, StoreError
+from agentstream.errors import SessionExists, StoreError
 from agentstream.protocol.errors import ProtocolError, StreamConflict, StreamGone
 from agentstream.protocol.operations import START, Append, Create, Delete, ForkPoint, Producer, Read
+from agentstream.sessions import codec
+from agentstream.sessions.births import declared_birth
+from agentstream.sessions.events import read_event
 from agentstream.sessions.exported import Contents, Header, Section, check, content, messages
 from agentstream.sessions.ids import checked_id, fresh_id, path_of, spare_path
 from agentstream.sessions.imported import taken_in
 from agentstream.sessions.log import locate, open_log
 from agentstream.sessions.patience import asked, patiently
 from agentstream.sessions.placing import point_at
-from agentstream.sessions.references import BYTES, Ref
+from agentstream.sessions.references import BYTES, Ref, placed, refs_in
 
 if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
+    from agentstream.sessions.births import Birth
+    from agentstream.sessions.blobs import Address
     from agentstream.sessions.core import Core
 
 Source = str | os.PathLike[str] | IO[bytes]
@@ -56,10 +61,17 @@ def import_(core: Core, source: Source, *, new_id: str | None = None, prefix: st
             if (yield from locate(id)) is not None:
                 raise _taken(id)
         made: dict[str, str] = {}
-        yield from _put_blobs(core, file, contents)
+        sealing = bool(contents.blobs) and hasattr(core.backend, "vault")
+        if not sealing:
+            yield from _put_blobs(core, file, contents)
         try:
             for section, id in zip(sections, ids, strict=True):
-                made[section.header.session] = yield from _put(core, file, section, id, made)
+                put = (
+                    _put_sealed(core, file, section, id, made, contents)
+                    if sealing
+                    else _put(core, file, section, id, made)
+                )
+                made[section.header.session] = yield from put
         except GeneratorExit:
             raise
         except BaseException:
@@ -73,11 +85,6 @@ def import_(core: Core, source: Source, *, new_id: str | None = None, prefix: st
 
 def _put_blobs(core: Core, file: IO[bytes], contents: Contents) -> Steps[None]:
     """Large content comes first: what refers to it is never there without it. What is there already stays."""
-    if contents.blobs and hasattr(core.backend, "vault"):
-        raise AgentStreamError(
-            "the file holds large content, which an import cannot seal yet, and nothing was imported; import it with a "
-            "client without a key (encrypt=False), or leave large values and attachments out"
-        )
     for header, start in contents.blobs.values():
         ref = Ref(header.sha256, header.size, "", BYTES)
         yield from core.blobs.save(ref, partial(content, file, start))
@@ -99,10 +106,8 @@ def _taken(session: str) -> SessionExists:
 
 def _put(core: Core, file: IO[bytes], section: Section, session: str, made: dict[str, str]) -> Steps[str]:
     """Makes one session; returns the path that holds it."""
-    header, fork = section.header, None
-    shared = (made[header.shares.session], header.shares.events) if header.shares is not None else None
-    if shared is not None and core.backend.traits.exact_forks:
-        fork = ForkPoint(shared[0], START, shared[1])
+    header = section.header
+    shared, fork = _shared(core, header, made)
     batches = _batches(taken_in(message, core.rules) for message in messages(file, section))
     first = next(batches, ())
     second = next(batches, None)
@@ -126,6 +131,67 @@ def _put(core: Core, file: IO[bytes], section: Section, session: str, made: dict
     except BaseException:
         yield from _removed([staging])
         raise
+
+
+def _shared(core: Core, header: Header, made: dict[str, str]) -> tuple[tuple[str, int] | None, ForkPoint | None]:
+    """What a session shares with one that was made before, and how it can be made to."""
+    if header.shares is None:
+        return None, None
+    shared = (made[header.shares.session], header.shares.events)
+    return shared, ForkPoint(shared[0], START, shared[1]) if core.backend.traits.exact_forks else None
+
+
+def _put_sealed(
+    core: Core, file: IO[bytes], section: Section, session: str, made: dict[str, str], contents: Contents
+) -> Steps[str]:
+    """As `_put`, with the large content sealed: by the session's key, which there is when its first event is."""
+    header = section.header
+    shared, fork = _shared(core, header, made)
+    staging = spare_path(fresh_id())
+    every = (taken_in(message, core.rules) for message in messages(file, section))
+    birth = next(every)
+    try:
+        yield from patiently(Create(staging, (birth,) if fork is not None or shared is None else (), fork=fork))
+        writer = _Appender(staging)
+        if shared is not None and fork is None:
+            yield from _copied(shared[0], shared[1], writer)
+            yield from writer.append((birth,))
+        address = core.blobs.addresses((yield from _births(staging, header.shared)))
+        for batch in _batches(every):
+            yield from writer.append((yield from _sealed(core, file, contents, batch, address)))
+        return (yield from _shown(core, session, staging, header))
+    except GeneratorExit:
+        raise
+    except BaseException:
+        yield from _removed([staging])
+        raise
+
+
+def _births(path: str, index: int) -> Steps[list[tuple[int, Birth]]]:
+    """The birth that stands at `index` in a stream."""
+    batch = yield from asked(Read(path))
+    while len(batch.messages) <= index:
+        index -= len(batch.messages)
+        batch = yield from asked(Read(path, batch.offset))
+    birth = declared_birth(read_event(batch.messages[index], index))
+    return [(index, birth)] if birth is not None else []
+
+
+def _sealed(
+    core: Core, file: IO[bytes], contents: Contents, batch: tuple[bytes, ...], address: Address | None
+) -> Steps[tuple[bytes, ...]]:
+    """Messages that say where their large content is, when it is there."""
+    found: list[bytes] = []
+    for message in batch:
+        refs = refs_in(message)
+        for ref in refs:
+            at = address(ref.sha256) if address is not None else None
+            header, start = contents.blobs[ref.sha256]
+            yield from core.blobs.save(Ref(ref.sha256, header.size, "", BYTES, at=at), partial(content, file, start))
+        if refs and address is not None:
+            message = codec.dumps(placed(codec.loads(message), address))
+        found.append(message)
+    return tuple(found)
 
 
 def _created(create: Create, session: str, incarnation: str) -> Steps[bool]:

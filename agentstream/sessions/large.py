@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import structs
 
 from agentstream.errors import BlobLost, NotSerializable
 from agentstream.sessions import codec
@@ -51,14 +52,18 @@ _SCALAR = 24
 
 
 class Large(msgspec.Struct, frozen=True):
-    """Content to be kept. `content` is None for an attachment's, which is kept already."""
+    """Content to be kept. `content` is None for an attachment's, which is kept already; in another place, if there is
+    a `source`: content that is sealed for one session must not end with it in another."""
 
     ref: Ref
     content: bytes | None = None
+    source: Ref | None = None
 
     def keep(self, blobs: Blobs) -> Steps[None]:
         """Makes sure that it is durable. Raises StoreError, BlobLost for an attachment of another store."""
-        if self.content is None:
+        if self.source is not None:
+            yield from blobs.copy(self.source, self.ref)
+        elif self.content is None:
             yield from blobs.rely(self.ref)
         else:
             content = self.content
@@ -66,11 +71,16 @@ class Large(msgspec.Struct, frozen=True):
 
 
 class _Found(list["Large"]):
-    """What was taken out so far; `address` names where content of a SHA-256 is to be kept."""
+    """What was taken out so far; `address` names where content of a SHA-256 is to be kept, `moved` where what was
+    somewhere else is now, by its place to be."""
 
-    def __init__(self, address: Address | None) -> None:
+    def __init__(self, address: Address | None, moved: dict[str, Ref] | None = None) -> None:
         super().__init__()
         self.address = address
+        self.moved: dict[str, Ref] = {} if moved is None else moved
+
+    def place(self, digest: str) -> str | None:
+        return self.address(digest) if self.address is not None else None
 
 
 def taken_out(kind: str, value: dict[str, Any], address: Address | None = None) -> tuple[dict[str, Any], list[Large]]:
@@ -117,8 +127,27 @@ def _taken_out(data: Any, address: Address | None, *, packed: bool) -> tuple[Any
     if len(text) <= LIMIT and MARK not in text:
         return data, []  # most are small
     found = _Found(address)
+    if MARK in text:
+        data = _moved(data, found)
     made, _ = _part(data, len(text), packed, found)
     return made, found
+
+
+def _moved(data: Any, found: _Found) -> Any:
+    """A form whose attachments are where this session keeps its content."""
+    kind = type(data)
+    if kind is list:
+        return map_list(data, partial(_moved, found=found))
+    if kind is not dict:
+        return data
+    ref = ref_in(data)
+    if ref is None:
+        return map_dict(data, partial(_moved, found=found))
+    own = structs.replace(ref, at=found.place(ref.sha256))
+    if own.address == ref.address:
+        return data
+    found.moved[own.address] = ref
+    return {BLOB: own.stored()}
 
 
 def _part(data: Any, size: int, packed: bool, found: _Found) -> tuple[Any, int]:
@@ -130,13 +159,13 @@ def _part(data: Any, size: int, packed: bool, found: _Found) -> tuple[Any, int]:
         return data, size
     ref = ref_in(data)
     if ref is not None:
-        found.append(Large(ref))
+        found.append(Large(ref, source=found.moved.get(ref.address)))
         return data, size
     if size <= LIMIT and MARK not in codec.dumps(data):
         return data, size
     if kind is dict and len(data) == 1 and type(data.get("$bytes")) is str:
         return _bytes(data, size, found)
-    inner = _Found(found.address)
+    inner = _Found(found.address, found.moved)
     made, left = _dict(data, packed, inner) if kind is dict else _list(data, packed, inner)
     if left <= LIMIT:
         found += inner
@@ -180,8 +209,7 @@ def _bytes(data: dict[str, Any], size: int, found: _Found) -> tuple[Any, int]:
 
 def _reference(encoding: str, content: bytes, found: _Found, holds: tuple[Any, ...] = ()) -> dict[str, Any]:
     digest = sha256(content).hexdigest()
-    at = found.address(digest) if found.address is not None else None
-    ref = Ref(digest, len(content), ENCODINGS[encoding], encoding, None, holds, at)
+    ref = Ref(digest, len(content), ENCODINGS[encoding], encoding, None, holds, found.place(digest))
     found.append(Large(ref, content))
     return {BLOB: ref.stored()}
 

@@ -50,6 +50,8 @@ class Log(msgspec.Struct):
     """How many streams are stitched in front of this one."""
     life: str | None = None
     """What the keeper of the stream told it by, as long as every page said the same."""
+    mark: str | None = None
+    """A producer of ours that the stream knew before it was read: while it knows that, it is the same stream."""
     head: Head | None = None
     """What stands for the first events, where a snapshot told them."""
     saved: Saved | None = None

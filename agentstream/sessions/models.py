@@ -57,6 +57,7 @@ class Compacted(Model):
     first: str = Field(description="the first incarnation of the row: children know the session by it")
     identity: list[str] = Field(description="what the identities of steps are made of")
     replaced: list[str] | None = Field(None, description="as a lineage's")
+    lives: list[tuple[str, str | None]] | None = Field(None, description="every earlier incarnation, and its key's id")
 
 
 class Session(Model):
@@ -73,6 +74,7 @@ class Session(Model):
     title: str | None = None
     tags: dict[str, Any] | None = Field(None, description="each as last said; null takes one away")
     encrypted: str | None = Field(None, description="id of the key that the session is sealed with (~k/<id>)")
+    keys: list[str] | None = Field(None, description="ids of other keys that seal content its events refer to")
 
 
 class Run(Worked):

@@ -61,6 +61,8 @@ class Question:
     answers: list[Answer] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict, repr=False)
     """Answers, by their index, that the run could not take although they fit the schema, and why."""
+    session: str = field(default="", compare=False)
+    """Where it is asked: a run that waits for its child has the child's."""
 
     @property
     def answer(self) -> Answer | None:
@@ -150,6 +152,7 @@ class Questions:
             self._time,
             value["step"] if isinstance(value.get("step"), str) else None,
             codec.decode(value.get("arguments")),
+            session=event.session,
         )
 
     def _answered(self, event: Event) -> None:

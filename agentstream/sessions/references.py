@@ -12,7 +12,7 @@ The codec escapes dicts of the user's whose keys begin with `$`, so a `$blob` ob
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -102,6 +102,33 @@ def refs_of(data: Any) -> Iterator[Ref]:
                 waiting.extend(part.values())
         elif type(part) is list:
             waiting.extend(part)
+
+
+def without_places(data: Any) -> Any:
+    """A stored form in which large content is called by its hash alone, wherever it is kept."""
+    if type(data) is list:
+        return [without_places(part) for part in data]
+    if type(data) is not dict:
+        return data
+    made = {name: without_places(part) for name, part in data.items()}
+    content = made.get(BLOB)
+    if len(made) == 1 and type(content) is dict:
+        content.pop("at", None)
+    return made
+
+
+def placed(data: Any, place: Callable[[str], str | None]) -> Any:
+    """A stored form whose large content is said to be where `place` says, by its SHA-256."""
+    if type(data) is list:
+        return [placed(part, place) for part in data]
+    if type(data) is not dict:
+        return data
+    made = {name: placed(part, place) for name, part in data.items()}
+    content = made.get(BLOB)
+    if len(made) == 1 and type(content) is dict and type(content.get("sha256")) is str:
+        holds = {"holds": content.pop("holds")} if "holds" in content else {}
+        content.update(at=place(content["sha256"]), **holds)  # in the order that `stored` writes them in
+    return made
 
 
 def refs_in(message: bytes) -> list[Ref]:

@@ -20,17 +20,18 @@ from agentstream.errors import AgentStreamError, Locked, SessionBusy, StoreError
 from agentstream.protocol.errors import ProtocolError, StreamGone, StreamNotFound
 from agentstream.protocol.operations import Delete, Read
 from agentstream.sessions import collecting, moments
+from agentstream.sessions.births import first_key
 from agentstream.sessions.blobs import BLOBS
 from agentstream.sessions.claims import Claim, holder_alive, release, win
 from agentstream.sessions.encryption.erasing import ruins
-from agentstream.sessions.encryption.vault import is_forgotten
+from agentstream.sessions.encryption.vault import exists, is_forgotten
 from agentstream.sessions.events import read_event
 from agentstream.sessions.ids import id_of, spare_path
 from agentstream.sessions.labels import seconds_of
 from agentstream.sessions.log import Log, locate, read_log
 from agentstream.sessions.patience import asked, patiently
 from agentstream.sessions.settling import unknown_steps
-from agentstream.sessions.snapshots import snapshot_path
+from agentstream.sessions.snapshots import SNAPSHOTS, session_path, snapshot_path
 from agentstream.sessions.state import State, fold
 from agentstream.sessions.summaries import POINTERS, Entry, at_seconds, entries, listed, times_of
 
@@ -181,6 +182,8 @@ def _needed(log: Log) -> Steps[str | None]:
     state = fold(log)
     if (yield from holder_alive(log, state)):
         return "a worker is at it"
+    if log.closed:
+        return None  # it has come to its end, whatever it waited for: the life before a compaction, mostly
     try:
         return _waits(state)
     except Locked:
@@ -208,7 +211,7 @@ def _remove(core: Core, log: Log) -> Steps[str | None]:
                 return "it was written to just now"
         core.forget(log.session)
         yield from _delete(log.path)
-        yield from _delete(snapshot_path(log.path))
+        yield from _delete(snapshot_path(log.path, first_key(log.births)))
     except SessionBusy:
         return "a worker is at it"
     except Unavailable:
@@ -241,7 +244,24 @@ def _unreferenced(now: float) -> Steps[list[str]]:
         if there is None and _left(pointer, now):
             found.append(pointer.path)
     spares = yield from listed(SPARES)
-    return [*found, *(spare.path for spare in spares if spare.path not in named and _left(spare, now))]
+    found += [spare.path for spare in spares if spare.path not in named and _left(spare, now)]
+    return found + (yield from _orphans(now))
+
+
+def _orphans(now: float) -> Steps[list[str]]:
+    """Old snapshots of what is not there any more: somebody may have written one while its session was deleted."""
+    found: list[str] = []
+    for snapshots in (yield from listed(SNAPSHOTS)):
+        if _left(snapshots, now) and not (yield from _exists(session_path(snapshots.path))):
+            found.append(snapshots.path)
+    return found
+
+
+def _exists(paths: Iterable[str]) -> Steps[bool]:
+    for path in paths:
+        if (yield from exists(path)):
+            return True
+    return False
 
 
 def _named_by(path: str) -> Steps[set[str]]:

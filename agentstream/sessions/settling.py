@@ -11,8 +11,10 @@ from agentstream.backends.base import Delist
 from agentstream.errors import Unavailable
 from agentstream.protocol.errors import StreamGone, StreamNotFound
 from agentstream.protocol.operations import Delete
+from agentstream.sessions.births import declared_birth
 from agentstream.sessions.claims import holder_alive, under_claim
 from agentstream.sessions.cuts import At, index_in
+from agentstream.sessions.events import read_event
 from agentstream.sessions.heirs import heirs_path, refuse_with_heirs
 from agentstream.sessions.ids import fresh_id, path_of
 from agentstream.sessions.large import kept
@@ -108,7 +110,8 @@ def delete(core: Core, session: str) -> Steps[None]:
         raise missing(session) from None
     except Unavailable:
         yield from discard(found[0])  # the first try may have been the one
-    yield from discard(snapshot_path(found[0]))
+    birth = declared_birth(read_event(found[1].messages[0], 0)) if found[1].messages else None
+    yield from discard(snapshot_path(found[0], birth.encrypted if birth is not None else None))
     left = yield from pointed_at(session)
     if left is not None and left != found[0]:
         yield from discard(left)  # what a compaction that broke off was to go over to

@@ -58,6 +58,13 @@ def snapshot_path(path: str, key: str | None = None) -> str:
     return SNAPSHOTS + path + (f".{key}" if key is not None else "")
 
 
+def session_path(path: str) -> tuple[str, ...]:
+    """The paths of sessions whose snapshots may be in the stream at `path`: it may end in the id of a key."""
+    rest = path[len(SNAPSHOTS) :]
+    bare, dot, key = rest.rpartition(".")
+    return (rest, bare) if dot and len(key) == 16 else (rest,)
+
+
 def key_of(births: Iterable[Event]) -> tuple[bool, str | None]:
     """Whether a session with these births may have snapshots, and the id of the key that they are encrypted with.
 

@@ -20,6 +20,7 @@ from agentstream.errors import AgentStreamError, Locked, StoreError, Unavailable
 from agentstream.protocol.errors import StreamGone, StreamNotFound
 from agentstream.protocol.operations import Read
 from agentstream.sessions import codec, moments
+from agentstream.sessions.births import keys_of
 from agentstream.sessions.catalog import Summary, status_of
 from agentstream.sessions.events import Event
 from agentstream.sessions.family import parent_of
@@ -50,8 +51,8 @@ class Entry:
     """One session as it was at `listed`.
 
     `nonce` is the claim's in force, `births` where its incarnations begin, `needs` those whose
-    events it shares or whose stream it was forked from, `keys` the ids of those that its events
-    are sealed with.
+    events it shares or whose stream it was forked from, `keys` the ids of those that its events,
+    and what they refer to, are sealed with.
     """
 
     summary: Summary
@@ -229,7 +230,7 @@ def _made(log: Log, place: Listed) -> Entry:
     nonce = text(claim, "nonce") if claim is not None else None
     needs = {birth.incarnation for _, birth in log.count.births[:-1]}
     needs |= {birth.lineage.incarnation for _, birth in log.count.births if birth.lineage is not None}
-    keys = frozenset(birth.encrypted for _, birth in log.births if birth.encrypted is not None)
+    keys = keys_of(birth for _, birth in log.births)
     return Entry(summary, place, nonce, births, frozenset(needs), ttl_of(state), keys)
 
 

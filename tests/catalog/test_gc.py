@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agentstream import Client, OutcomeUnknown, agent, step
+from agentstream import Client, OutcomeUnknown, RunWaiting, agent, ask, step
 from agentstream.backends.base import Listed, TakeLease
 from agentstream.backends.driving import drive
 from agentstream.backends.embedded import EmbeddedBackend
@@ -115,6 +115,23 @@ def test_ids_that_fit_a_pattern_stay(client: Client, in_days: Callable[[float], 
     assert removed(client.gc(older_than=DAY, keep=["support/*"])) == ["Support/3", "other"]
     assert removed(client.gc(older_than=DAY, keep="support/?")) == ["Support/3", "other", "support/2/x"]
     assert kept(client.gc(older_than=DAY, keep="other")) == {"other": "it is to be kept"}
+
+
+def test_what_is_sealed_waits_for_nobody(client: Client, in_days: Callable[[float], None]):
+    """The life that a waiting session had before it was compacted cannot be answered any more."""
+
+    @agent
+    def asks() -> Any:
+        return ask("go on?")
+
+    session = client.session("s")
+    with pytest.raises(RunWaiting):
+        session.run(asks)
+    old = session.compact()
+    in_days(1000)
+    report = client.gc(older_than=DAY, dry_run=False)
+    assert removed(report) == [old]
+    assert kept(report).keys() == {"s"}
 
 
 def test_what_waits_for_a_person_stays(client: Client, in_days: Callable[[float], None]):

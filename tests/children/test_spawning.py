@@ -180,7 +180,10 @@ def test_a_child_that_asks_makes_its_parents_wait(client: Client) -> None:
     assert waiting(lambda: session.run(top)).questions, "asked again it waits again"
 
     asker = client.session("p/1/0")
-    asker.answer(asker.questions()[0], "this")
+    assert [question.session for question in stopped.questions] == [asker.id]
+    with pytest.raises(NotFound, match="'p' has no question"):
+        session.answer(stopped.questions[0].key, "this")
+    session.answer(stopped.questions[0], "this")  # the question says whose it is
     assert session.run(top) == "TOPTHIS"
     assert made == ["top", "this"]
     assert session.replay(top).identical

@@ -150,7 +150,7 @@ def test_what_is_not_there(cli: Cli, store: Path) -> None:
 def test_several_questions_have_to_be_named(cli: Cli, store: Path) -> None:
     @agent
     async def both() -> list[Any]:
-        return await asyncio.gather(aask("One?"), aask("Two?"))
+        return list(await asyncio.gather(aask("One?"), aask("Two?")))
 
     async def run() -> Any:
         async with AsyncClient(store) as client:

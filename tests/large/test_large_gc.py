@@ -218,6 +218,26 @@ def _expire(client: Client) -> None:
     client._core.blobs._sure.clear()
 
 
+def test_an_event_that_comes_while_it_reads_is_seen_although_its_content_is_old(client: Client, later: None):
+    """Its writer was stopped for days between the two."""
+    backend = client._core.backend
+    event = client.session("one").append("note", TEXT)
+    client.session("two").append("other", 1)
+    client.session("one").delete()
+    steps = collecting.removed(client._core.blobs, moments.now().timestamp(), DAY)
+    request, ended = next(steps), None
+    while ended is None:
+        if isinstance(request, TakeLease):
+            backend.execute(Append("two", (event.raw,)))
+        result = executed(backend, request)
+        try:
+            request = steps.throw(result) if isinstance(result, Exception) else steps.send(result)
+        except StopIteration as stop:
+            ended = stop.value
+    assert ended == []
+    assert client.session("two").state().of_type("note")[0].value == TEXT
+
+
 def test_who_finds_it_waits_for_a_collection_and_looks_again(client: Client, later: None):
     """The order of things: said to be used, then waited for, then looked whether it is still there."""
     backend = client._core.backend

@@ -294,14 +294,19 @@ def test_blobs_are_sealed_and_erased(tmp_path: Path) -> None:
     plain = Client(tmp_path / "plain")
     plain.import_(tmp_path / "out.jsonl")
     assert plain.session("s").state().steps[0].result["text"] == f"{PLANTED} " * size
-    with pytest.raises(AgentStreamError, match="cannot seal yet, and nothing was imported"):
-        client.import_(tmp_path / "out.jsonl", id="again")
+    [again] = client.import_(tmp_path / "out.jsonl", id="again")
+    assert not [name for name, content in bytes_of(tmp_path / "store").items() if PLANTED.encode() in content]
+    assert key_of(again) != key_of(session)
+    assert again.export(tmp_path / "same.jsonl") is not None
+    ours, theirs = ((tmp_path / f"{name}.jsonl").read_bytes().split(b"\n")[1:] for name in ("out", "same"))
+    assert ours == [line.replace(b'"session":"again"', b'"session":"s"') for line in theirs]
     fork = session.fork("f")
     session.erase()
     assert Client(backend, encrypt=KEY).session("f").state().steps[0].result["text"] == f"{PLANTED} " * size
     fork.erase()
     with pytest.raises(Erased):
         Client(backend, encrypt=KEY).session("f").state()
+    assert Client(backend, encrypt=KEY).session("again").replay(keeping).divergence is None
     backend.close()
 
 

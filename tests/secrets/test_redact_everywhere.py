@@ -103,6 +103,7 @@ def test_a_worker_takes_rules_by_name(tmp_path: Path) -> None:
 WRITES_WHAT_NOBODY_SAID = {
     "agentstream/agents/saying.py",
     "agentstream/agents/calls.py",
+    "agentstream/agents/deltas.py",
     "agentstream/agents/outcomes.py",
     "agentstream/agents/asking.py",
     "agentstream/agents/approving.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,26 @@ def test_the_old_life_is_read_under_its_id_and_its_forks_stay(backend: Backend) 
     with pytest.raises(AgentStreamError, match="sealed"):
         fresh.session(old).append("custom", 1)
     assert fresh.session(old).replay(work, run="first").identical
+
+
+def test_forks_of_the_old_life_are_read_whatever_is_deleted(backend: Backend) -> None:
+    """Where readers stitch it, nobody deletes what it reads from: not where that is after compacting, either."""
+    session = begun(backend)
+    fork = session.fork("fork")
+    shared = [(event.type, event.key) for event in fork.events()]
+    old = str(session.compact())
+    for name in (old, "s"):
+        with suppress(AgentStreamError):
+            Client(backend).session(name).delete()
+        assert [(event.type, event.key) for event in Client(backend).session("fork").events()] == shared
+    fork.delete()
+    with suppress(NotFound):  # where it was refused before
+        Client(backend).session(old).delete()
+    again = Client(backend).session("s")
+    with suppress(NotFound):
+        again.delete()
+    again.append("custom", 1)
+    again.delete()
 
 
 def test_the_old_life_can_be_dropped_and_the_id_be_used_again(backend: Backend) -> None:

@@ -27,7 +27,7 @@ CLEAR_TYPES = frozenset(("claim", "status", "rewind"))
 CLEAR_OF_SESSION = frozenset(
     (
         *("schema", "session", "incarnation", "lineage", "parent", "moved", "path", "replaces"),
-        *("claim", "ttl", "encrypted", "erased"),
+        *("claim", "ttl", "encrypted", "erased", "compacted", "compacting", "keys"),
     )
 )
 """Fields of a `session` event that are not sealed."""
@@ -144,7 +144,7 @@ def look(message: bytes) -> Found:
         parts = _sealed(message)
     except _UNREADABLE:
         return _look_at_session(message)
-    return Found(message, parts.value.sealed[0], parts)
+    return _look_at_session(message) if parts.type == "session" else Found(message, parts.value.sealed[0], parts)
 
 
 def _look_at_session(message: bytes) -> Found:
@@ -254,7 +254,7 @@ class Portable:
                 check_open(value, f"session {self._session!r}")
         if BLOB_MARK in message and b'"at"' in message:
             message = codec.dumps(_unplaced(codec.loads(message), self.places))
-        if b'"encrypted"' not in message:
+        if b'"encrypted"' not in message and b'"keys"' not in message:
             return message
         parts = _message(message)
         value = codec.loads(parts.value)
@@ -262,6 +262,9 @@ class Portable:
             return message
         self._erased = value.pop("erased", None)
         value.pop("encrypted", None)
+        value.pop("keys", None)
+        if isinstance(value.get("compacted"), dict):
+            value["compacted"].pop("lives", None)
         return _json(_Message(parts.type, parts.key, msgspec.Raw(_json(value)), parts.headers))
 
     def check(self) -> None:
