@@ -40,6 +40,8 @@ BENCHMARKS: dict[str, int] = {
     "beside_dbos": 3,
     "beside_langgraph": 3,
     "savers": 3,
+    "over_http": 3,
+    "serving": 3,
 }
 """Their names, and how many rounds of each the table takes the median of."""
 
