@@ -218,4 +218,6 @@ def _place(request: Any) -> Any:
         return said
     question = next((one.get("content") for one in said if one.get("role") == "user"), None)
     results = sum(one.get("role") == "tool" or one.get("type") == "function_call_output" for one in said)
-    return json.dumps(question), results
+    blocks = [block for one in said if isinstance(one.get("content"), list) for block in one["content"]]
+    results += sum(isinstance(block, dict) and block.get("type") == "tool_result" for block in blocks)
+    return json.dumps(question, sort_keys=True), results

@@ -8,8 +8,8 @@
 Outside a run the client is what it was.
 """
 
+from agentstream.adapters.http import CallFailed
 from agentstream_openai._record import record
-from agentstream_openai._request import CallFailed
 
 __all__ = ["CallFailed", "record"]
 __version__ = "0.1.0"

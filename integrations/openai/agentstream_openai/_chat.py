@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agentstream_openai._answer import Answer, Delta, message, reasoning_part, text_part, tool_call_part, usage
+from agentstream.adapters.http import Answer, Delta, message, reasoning_part, text_part, tool_call_part
+from agentstream_openai._usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

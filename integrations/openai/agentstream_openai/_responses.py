@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentstream_openai._answer import Answer, Delta, message, reasoning_part, text_part, tool_call_part, usage
+from agentstream.adapters.http import Answer, Delta, message, reasoning_part, text_part, tool_call_part
+from agentstream_openai._usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,11 @@ class Responses:
         self.done = value.get("status") not in ("queued", "in_progress")
         if value.get("status") == "failed":
             self._failure = str(value.get("error") or "the response failed")
+
+    @property
+    def again(self) -> str | None:
+        """A background response goes on without us, and can be streamed anew from its beginning."""
+        return f"{self._id}?stream=true" if self._response.get("background") and self._id else None
 
     def answer(self) -> Answer:
         """What came so far."""

@@ -13,7 +13,8 @@ from typing import Any
 from openai._resource import AsyncAPIResource, SyncAPIResource
 
 from agentstream import adapters
-from agentstream_openai._exchange import NotRecorded, RecordingTransport
+from agentstream.adapters.http import RecordingTransport
+from agentstream_openai._sdk import NotRecorded
 
 _seen: set[str] = set()
 

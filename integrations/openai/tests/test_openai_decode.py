@@ -6,18 +6,20 @@ import json
 from typing import Any
 
 import pytest
-from agentstream_openai._answer import Answer, Delta
-from agentstream_openai._decode import Watch
-from agentstream_openai._sse import Parser, ServerEvent
+from agentstream_openai._sdk import OPENAI
 from hypothesis import given
 from hypothesis import strategies as st
 from support.provider import Exchange, traffic
+
+from agentstream.adapters.http import Answer, Delta
+from agentstream.adapters.http.sse import Parser, ServerEvent
+from agentstream.adapters.http.watching import Watch
 
 EVENTS = "text/event-stream; charset=utf-8"
 
 
 def watched(exchange: Exchange, piece: int = 1 << 20) -> tuple[list[Delta], Answer, Watch]:
-    watch = Watch(exchange.path, exchange.content_type)
+    watch = Watch(OPENAI, exchange.path, exchange.content_type)
     body = exchange.body.encode()
     chunks = [body[start : start + piece] for start in range(0, len(body), piece)]
     deltas = [delta for chunk in chunks for delta in watch.chunk(chunk)]
@@ -201,7 +203,7 @@ def test_nothing_that_comes_makes_a_decoder_raise(path: str, kind: str, odd: str
 
 
 def test_an_end_marker_is_seen_also_after_what_was_not_understood() -> None:
-    watch = Watch("/v1/chat/completions", EVENTS)
+    watch = Watch(OPENAI, "/v1/chat/completions", EVENTS)
     assert watch.chunk(b'data: {"choices": 3}\n\n') == []
     watch.chunk(b"data: [DONE]\n\n")
     assert watch.done

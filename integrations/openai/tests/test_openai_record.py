@@ -14,12 +14,26 @@ from typing import Any
 import openai
 import pytest
 from agentstream_openai import record
-from agentstream_openai._body import Recorded
-from openai import AsyncOpenAI, AzureOpenAI, OpenAI
-from openai_kit import ALL, CHAT, EMBEDDING, FILE, RESPONSE_STREAM, SECRET, async_client, refused, sync_client, without
+from agentstream_openai._sdk import OPENAI
+from openai import AsyncAzureOpenAI, AsyncOpenAI, AzureOpenAI, OpenAI
+from openai.types.chat import ChatCompletion
+from openai_kit import (
+    ALL,
+    CHAT,
+    CHAT_STREAM,
+    EMBEDDING,
+    FILE,
+    RESPONSE_STREAM,
+    SECRET,
+    async_client,
+    refused,
+    sync_client,
+    without,
+)
 from support.provider import Behaviour, Exchange, Provider
 
-from agentstream import AgentStreamError, AsyncClient, Client, agent, in_run, outside_run, step
+from agentstream import AgentStreamError, AsyncClient, Client, adapters, agent, in_run, outside_run, step
+from agentstream.adapters.http import Recorded
 
 NOWHERE = "http://127.0.0.1:1/v1"
 
@@ -72,6 +86,81 @@ def test_azure(tmp_path: Path) -> None:
             assert len(session.state().messages) == 1
 
 
+def test_azure_async_and_its_responses(tmp_path: Path) -> None:
+    """Also where a token is fetched for each call: what the run was served needs none."""
+    tokens: list[str] = []
+
+    async def token() -> str:
+        tokens.append(SECRET)
+        return SECRET
+
+    async def main() -> None:
+        with Provider() as provider:
+            said = Exchange("/openai/responses?api-version=1", *_rest(RESPONSE_STREAM))
+            provider.exchanges.append(said)
+            address = provider.url.removesuffix("/v1")
+            azure = AsyncAzureOpenAI(azure_endpoint=address, azure_ad_token_provider=token, api_version="1")
+            async with record(azure) as client, AsyncClient(tmp_path) as store:
+
+                @agent
+                async def asks() -> list[str]:
+                    return [event.type async for event in await client.responses.create(**RESPONSE_STREAM.request)]
+
+                session = store.session("s")
+                await session.run(asks)
+                [found] = (await session.state()).steps
+                assert (found.kind, found.name) == ("model", "POST /openai/responses")
+                assert tokens
+                provider.close()
+                assert (await session.replay(asks)).identical
+
+    asyncio.run(main())
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert SECRET.encode() not in written
+
+
+def test_calls_by_path(tmp_path: Path) -> None:
+    with Provider([CHAT]) as provider, Client(tmp_path) as store, sync_client(provider) as client:
+
+        @agent
+        def asks() -> str:
+            return client.post("/chat/completions", body=CHAT.request, cast_to=ChatCompletion).id
+
+        session = store.session("s")
+        session.run(asks)
+        assert len(session.state().messages) == 1
+        provider.close()
+        assert session.replay(asks).identical
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_wrapper_that_records_the_model_mutes_the_transport(tmp_path: Path, *, stream: bool) -> None:
+    """The same call seen by an integration of a framework and by its client is recorded once, by the outer one."""
+    exchange = CHAT_STREAM if stream else CHAT
+    with Provider([exchange]) as provider, Client(tmp_path) as store, sync_client(provider) as client:
+
+        def model() -> list[str]:
+            call = adapters.open_step("model", "framework", {"asked": "once"})
+            if call.served is not None:
+                return call.served.value()
+            with adapters.muted():
+                said: Any = client.chat.completions.create(**exchange.request)
+                made = [chunk.id for chunk in said] if stream else [said.id]
+            return call.finish(made)
+
+        @agent
+        def asks() -> list[str]:
+            said: Any = client.chat.completions.create(**exchange.request)
+            return [*model(), *([chunk.id for chunk in said] if stream else [said.id])]
+
+        session = store.session("s")
+        session.run(asks)
+        assert sorted(found.name for found in session.state().steps) == ["POST /v1/chat/completions", "framework"]
+        assert len(session.state().messages) == 1
+        provider.close()
+        assert session.replay(asks).identical
+
+
 @pytest.mark.parametrize("odd", [None, "client", OpenAI, openai, object()])
 def test_what_is_no_client_is_refused(odd: Any) -> None:
     with pytest.raises(TypeError, match=r"openai\.OpenAI or AsyncOpenAI client, not"):
@@ -96,7 +185,7 @@ def test_no_secret_reaches_the_store(tmp_path: Path) -> None:
         sent = str(provider.headers)
         assert SECRET in sent
         assert "cookie-of-the-provider" in sent, "the cookie was given back to the server"
-        responses = [Recorded.read(found.result) for found in session.state().steps]
+        responses = [Recorded.read(found.result, OPENAI.dictionaries) for found in session.state().steps]
         assert all(responses)
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"gpt-4o" in written

@@ -8,24 +8,30 @@ import zlib
 from typing import Any
 
 import pytest
-from agentstream_openai._body import Recorded, safe_headers
 from agentstream_openai._dictionary import V1
-from agentstream_openai._request import _VOLATILE, Asked, describe, is_retry
+from agentstream_openai._sdk import OPENAI
 from hypothesis import given
 from hypothesis import strategies as st
 from support.provider import traffic
+
+from agentstream.adapters.http import Recorded
+from agentstream.adapters.http.body import safe_headers
+from agentstream.adapters.http.request import Asked, describe, is_retry
+
+FORM = OPENAI.dictionaries
+[KEY] = OPENAI.volatile
 
 
 @given(st.lists(st.binary(min_size=1, max_size=60)), st.sampled_from(["complete", "closed", "cut", "broken"]))
 def test_a_response_is_read_back_chunk_for_chunk(chunks: list[bytes], end: str) -> None:
     recorded = Recorded(200, {"content-type": "text/plain"}, chunks, end)
-    assert Recorded.read(recorded.stored()) == recorded
+    assert Recorded.read(recorded.stored(FORM), FORM) == recorded
 
 
 def test_a_short_answer_takes_less_than_half_of_its_bytes() -> None:
     for exchange in (traffic("openai-responses-tool-call")[0], traffic("openai-chat-tools")[0]):
         body = exchange.body.encode()
-        assert len(Recorded(200, {}, [body]).stored()["zlib/1"]) < 0.45 * len(body)
+        assert len(Recorded(200, {}, [body]).stored(FORM)["zlib/1"]) < 0.45 * len(body)
 
 
 def stored(head: bytes, body: bytes = b"ab") -> dict[str, Any]:
@@ -52,11 +58,11 @@ def stored(head: bytes, body: bytes = b"ab") -> dict[str, Any]:
     ],
 )
 def test_what_is_no_recorded_response_is_refused(value: Any) -> None:
-    assert Recorded.read(value) is None
+    assert Recorded.read(value, FORM) is None
 
 
 def test_a_record_cannot_ask_for_more_chunks_than_it_has_bytes() -> None:
-    read = Recorded.read(stored(b'{"headers": {}, "chunks": "1*99999999999"}'))
+    read = Recorded.read(stored(b'{"headers": {}, "chunks": "1*99999999999"}'), FORM)
     assert read is not None
     assert read.chunks == [b"a", b"b"]
 
@@ -76,7 +82,8 @@ def test_only_headers_that_are_known_to_be_harmless_are_kept() -> None:
             "x-internal-token": "secret",
             "Content-Length": "3",
             "Content-Encoding": "gzip",
-        }
+        },
+        OPENAI.header_prefixes,
     )
     assert kept == {
         "content-type": "application/json",
@@ -86,7 +93,7 @@ def test_only_headers_that_are_known_to_be_harmless_are_kept() -> None:
 
 
 def asked(body: Any, query: str = "") -> Asked:
-    return describe("POST", "/v1/responses", query, "application/json", json.dumps(body).encode())
+    return describe(OPENAI, "POST", "/v1/responses", query, "application/json", json.dumps(body).encode())
 
 
 def compared(call: Asked) -> Any:
@@ -100,8 +107,8 @@ def test_a_request_is_what_was_asked() -> None:
 
 
 def test_the_cache_key_is_stored_but_no_part_of_the_question() -> None:
-    one, other, none = (asked({"input": "hi", **key}) for key in ({_VOLATILE: "a"}, {_VOLATILE: "b"}, {}))
-    assert one.input["body"][_VOLATILE] == "a"
+    one, other, none = (asked({"input": "hi", **key}) for key in ({KEY: "a"}, {KEY: "b"}, {}))
+    assert one.input["body"][KEY] == "a"
     assert compared(one) == compared(other) == compared(none)
 
 
@@ -118,7 +125,7 @@ def test_credentials_of_remote_tools_are_left_out() -> None:
 def test_an_upload_is_known_by_its_bytes_and_not_by_its_boundary() -> None:
     def upload(boundary: str, content: bytes) -> Any:
         body = b"--%s\r\n\r\n%s\r\n--%s--" % (boundary.encode(), content, boundary.encode())
-        return describe("POST", "/v1/files", "", f"multipart/form-data; boundary={boundary}", body)
+        return describe(OPENAI, "POST", "/v1/files", "", f"multipart/form-data; boundary={boundary}", body)
 
     assert upload("a1", b"same") == upload("b2", b"same")
     assert upload("a1", b"same") != upload("a1", b"else")
@@ -126,7 +133,7 @@ def test_an_upload_is_known_by_its_bytes_and_not_by_its_boundary() -> None:
 
 
 def test_json_that_is_none_is_known_by_its_hash() -> None:
-    call = describe("POST", "/v1/responses", "", "application/json", b"{")
+    call = describe(OPENAI, "POST", "/v1/responses", "", "application/json", b"{")
     assert call.input["body"]["length"] == 1
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from agentstream_openai import record
-from agentstream_openai._body import Recorded
+from agentstream_openai._sdk import OPENAI
 from openai import AsyncOpenAI, OpenAI
 from openai_kit import CHAT_STREAM, RESPONSE_STREAM
 from support.provider import Exchange, Provider
 
 from agentstream import AsyncClient, Client, Redact, agent, step
+from agentstream.adapters.http import Recorded
 from agentstream.sessions import codec
 
 KEY = "sk-proj-Zyxwvutsrqponmlkjihgfedcba9876543210"
@@ -61,7 +62,7 @@ def assert_clean(folder: Path, client: Client) -> None:
         assert KEY.encode() not in event.raw
         assert WORD.encode() not in event.raw
         result = codec.decode(event.value.get("result")) if event.type == "outcome" else None
-        body = Recorded.read(result)
+        body = Recorded.read(result, OPENAI.dictionaries)
         if body is not None:
             whole = b"".join(body.chunks)
             assert KEY.encode() not in whole
@@ -146,7 +147,7 @@ def test_what_has_nothing_to_take_out_is_recorded_to_the_byte(tmp_path: Path) ->
             openai = record(OpenAI(base_url=provider.url, api_key=KEY))
 
             assert store.session("s").run(lambda client=openai: streams(client))
-            body = Recorded.read(store.session("s").state().steps[0].result)
+            body = Recorded.read(store.session("s").state().steps[0].result, OPENAI.dictionaries)
             assert body is not None
             bodies.append(b"".join(body.chunks))
     assert bodies[0] == bodies[1]

@@ -38,8 +38,9 @@ def text_part(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def reasoning_part(text: str) -> dict[str, Any]:
-    return {"type": "reasoning", "text": text}
+def reasoning_part(text: str, **more: Any) -> dict[str, Any]:
+    """`more`: what the provider asks for when it is given its reasoning back (a signature, say)."""
+    return {"type": "reasoning", "text": text, **more}
 
 
 def tool_call_part(id: str, name: str, arguments: str) -> dict[str, Any]:
@@ -47,22 +48,20 @@ def tool_call_part(id: str, name: str, arguments: str) -> dict[str, Any]:
     return {"type": "tool_call", "id": id, "name": name, "arguments": arguments}
 
 
+def data_part(**data: Any) -> dict[str, Any]:
+    return {"type": "data", "data": data}
+
+
 def message(id: str, parts: list[dict[str, Any]], *, model: str, finish_reason: str | None) -> dict[str, Any]:
     """`finish_reason` is in the provider's words, None where the answer did not come to its end."""
     return {"id": id, "role": "assistant", "parts": parts, "model": model, "finish_reason": finish_reason}
 
 
-def usage(counts: Any, model: str) -> dict[str, Any] | None:
-    """Token counts by one set of names, from those of chat completions or of responses."""
-    if not isinstance(counts, dict):
-        return None
-    inside = counts.get("input_tokens_details") or counts.get("prompt_tokens_details") or {}
-    outside = counts.get("output_tokens_details") or counts.get("completion_tokens_details") or {}
-    found = {
-        "input_tokens": counts.get("input_tokens", counts.get("prompt_tokens")),
-        "output_tokens": counts.get("output_tokens", counts.get("completion_tokens")),
-        "cached_tokens": inside.get("cached_tokens"),
-        "reasoning_tokens": outside.get("reasoning_tokens"),
-    }
+def counts(model: str, **found: Any) -> dict[str, Any] | None:
+    """Token counts by one set of names; those that are no numbers are left out, None where there are none.
+
+    `input_tokens` are all that were read, with those from a cache (`cached_tokens`) and into one
+    (`cache_write_tokens`); `output_tokens` are all that were written, `reasoning_tokens` among them.
+    """
     named = {name: count for name, count in found.items() if isinstance(count, int)}
     return {**named, "model": model} if named else None

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentstream_openai._answer import Answer, Delta, usage
-from agentstream_openai._chat import Chat
-from agentstream_openai._responses import Responses
-from agentstream_openai._sse import Parser, ServerEvent
+from agentstream.adapters.http.answer import Answer, Delta
+from agentstream.adapters.http.sse import Parser, ServerEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-_log = logging.getLogger("agentstream_openai")
+    from agentstream.adapters.http.sdk import Sdk
 
-_DECODERS = (
-    (re.compile(r"/(chat/)?completions$"), Chat),
-    (re.compile(r"/responses(/resp_[^/]+)?$"), Responses),
-)
+_log = logging.getLogger("agentstream.adapters.http")
 
 
 class Decoder(Protocol):
-    """Reads one kind of answer. `done` once its end was seen."""
+    """Reads one kind of answer. `done` once its end was seen.
+
+    One may have an `again`: where the provider keeps the answer (a path behind the request's), None while unknown.
+    """
 
     done: bool
 
@@ -39,8 +36,9 @@ class Decoder(Protocol):
 class Other:
     """Reads what every other endpoint gives: usage, and `[DONE]` where it streams."""
 
-    def __init__(self) -> None:
+    def __init__(self, usage: Callable[[Any, str], dict[str, Any] | None]) -> None:
         self.done = False
+        self._counts = usage
         self._usage: dict[str, Any] | None = None
         self._failure: str | None = None
 
@@ -52,22 +50,22 @@ class Other:
 
     def body(self, value: Any) -> None:
         if isinstance(value, dict):
-            self._usage = usage(value.get("usage"), str(value.get("model") or ""))
+            self._usage = self._counts(value.get("usage"), str(value.get("model") or ""))
 
     def answer(self) -> Answer:
         return Answer([], self._usage, self._failure)
 
 
-def decoder_for(path: str) -> Decoder:
+def decoder_for(sdk: Sdk, path: str) -> Decoder:
     """The decoder for the answers of an endpoint."""
-    return next((kind() for pattern, kind in _DECODERS if pattern.search(path)), Other())
+    return next((kind() for pattern, kind in sdk.decoders if pattern.search(path)), None) or Other(sdk.usage)
 
 
 class Watch:
     """A decoder over a body's chunks, that never lets a decoder's trouble reach the call."""
 
-    def __init__(self, path: str, content_type: str) -> None:
-        self._decoder = decoder_for(path)
+    def __init__(self, sdk: Sdk, path: str, content_type: str) -> None:
+        self._decoder = decoder_for(sdk, path)
         self._known = not isinstance(self._decoder, Other)
         self._broken = False
         self._parser = Parser() if "text/event-stream" in content_type else None
@@ -77,6 +75,11 @@ class Watch:
     def streams(self) -> bool:
         """Whether the body is a stream of events, each of which is to be handed on as it comes."""
         return self._parser is not None
+
+    @property
+    def again(self) -> str | None:
+        """Where the answer can be fetched if it breaks off, as far as is known: see `again.leave`."""
+        return getattr(self._decoder, "again", None)
 
     @property
     def must_end(self) -> bool:

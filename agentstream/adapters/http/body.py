@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from agentstream_openai._dictionary import V1
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -20,7 +18,12 @@ _HEADERS = frozenset(
         *("retry-after", "retry-after-ms", "x-should-retry"),
     )
 )
-_HEADER_PREFIXES = ("openai-", "x-ratelimit-")
+
+Dictionaries = dict[str, bytes]
+"""What a compressor knows beforehand, by the name under which a block written with it stands; new ones take the last.
+
+Part of the stored form: none of them ever changes a byte.
+"""
 
 COMPLETE = "complete"
 CLOSED = "closed"
@@ -29,13 +32,14 @@ BROKEN = "broken"
 CANCELLED = "cancelled"
 
 
-def safe_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def safe_headers(headers: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
     """Those of `headers` that are stored and handed on: a list of what may, so that no secret has to be known.
 
-    What describes the bytes on the wire (length, encoding) goes too: the body is kept decoded.
+    `prefixes` are how the names of a provider's own harmless headers begin. What describes the bytes on the wire
+    (length, encoding) goes too: the body is kept decoded.
     """
     lower = ((name.lower(), value) for name, value in headers.items())
-    return {name: value for name, value in lower if name in _HEADERS or name.startswith(_HEADER_PREFIXES)}
+    return {name: value for name, value in lower if name in _HEADERS or name.startswith(prefixes)}
 
 
 @dataclass(slots=True)
@@ -51,32 +55,35 @@ class Recorded:
     chunks: list[bytes] = field(default_factory=list)
     end: str = COMPLETE
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self, dictionaries: Dictionaries) -> dict[str, Any]:
         """The value that is a step's result: the status, and headers and body as one compressed block."""
+        name, dictionary = list(dictionaries.items())[-1]
         head: dict[str, Any] = {"headers": self.headers}
         if len(self.chunks) > 1:
             head["chunks"] = _lengths(self.chunks)
-        compressor = zlib.compressobj(9, zdict=V1)
+        compressor = zlib.compressobj(9, zdict=dictionary)
         block = compressor.compress(
             b"\n".join((json.dumps(head, separators=(",", ":")).encode(), b"".join(self.chunks)))
         )
-        value: dict[str, Any] = {"status": self.status, "zlib/1": block + compressor.flush()}
+        value: dict[str, Any] = {"status": self.status, name: block + compressor.flush()}
         if self.end != COMPLETE:
             value["end"] = self.end
         return value
 
     @classmethod
-    def read(cls, value: object) -> Recorded | None:
+    def read(cls, value: object, dictionaries: Dictionaries) -> Recorded | None:
         """What `stored()` made, read back; None where `value` is nothing of the kind (a record is untrusted)."""
         try:
-            status, block = int(value["status"]), value["zlib/1"]  # type: ignore[index]
-            head, _, body = zlib.decompressobj(zdict=V1).decompress(block).partition(b"\n")
+            stored: Any = value
+            status = int(stored["status"])
+            name = next(name for name in dictionaries if name in stored)
+            head, _, body = zlib.decompressobj(zdict=dictionaries[name]).decompress(stored[name]).partition(b"\n")
             about = json.loads(head)
             headers = {str(name): str(text) for name, text in about["headers"].items()}
             chunks = list(_cut(body, about.get("chunks", "")))
-        except (TypeError, KeyError, ValueError, AttributeError, zlib.error):
+        except (TypeError, KeyError, ValueError, AttributeError, StopIteration, zlib.error):
             return None
-        return cls(status, headers, chunks, str(value.get("end", COMPLETE)))  # type: ignore[attr-defined]
+        return cls(status, headers, chunks, str(stored.get("end", COMPLETE)))
 
 
 def _lengths(chunks: Iterable[bytes]) -> str:

@@ -1,6 +1,6 @@
 """What one HTTP exchange does to the outside, as a sync and as an async set of the same names.
 
-The library is `httpx` (openai 2) or `httpx2` (openai 3): whichever the client's own HTTP client is of.
+The library is `httpx` or `httpx2`: whichever the client's own HTTP client is of.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from agentstream import adapters
-from agentstream_openai._driving import adrive, drive
+from agentstream.adapters.http.driving import adrive, drive
 
 
 class Library:
@@ -58,7 +58,10 @@ class SyncPorts:
     open = staticmethod(adapters.open_step)
 
     def __init__(self, inner: Any) -> None:
-        self.send = inner.handle_request
+        self._inner = inner
+
+    def send(self, request: Any) -> Any:
+        return self._inner.handle_request(request)  # looked up at each call: mocks take its place later
 
     def read(self, request: Any) -> bytes:
         return request.read()
@@ -88,7 +91,10 @@ class AsyncPorts:
     open = staticmethod(adapters.aopen_step)
 
     def __init__(self, inner: Any) -> None:
-        self.send = inner.handle_async_request
+        self._inner = inner
+
+    async def send(self, request: Any) -> Any:
+        return await self._inner.handle_async_request(request)
 
     async def read(self, request: Any) -> bytes:
         return await request.aread()

@@ -48,14 +48,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentstream.agents.calls import Served, StepCall
 from agentstream.agents.context import Lane, finders
+from agentstream.agents.deltas import Deltas
 from agentstream.agents.opening import aopen_step, diverge, muted, open_step, recording
 from agentstream.agents.recorder import STEP_ITEMS, Change, Hold, Recorder
-from agentstream.agents.tasks import TaskWorker
+from agentstream.agents.tasks import TaskWorker, replayers
 from agentstream.backends import driving
 from agentstream.backends.driving import Call, Steps
 from agentstream.sessions.codec import decode, encode
+from agentstream.sessions.ids import fresh_id
 from agentstream.sessions.items import parse_range, write_ranges
 from agentstream.sessions.log import Log
+from agentstream.sessions.state import State, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,28 +71,33 @@ __all__ = [
     "STEP_ITEMS",
     "Call",
     "Change",
+    "Deltas",
     "Hold",
     "Lane",
     "Log",
     "Recorder",
     "Served",
+    "State",
     "StepCall",
     "Steps",
     "TaskWorker",
     "adrive",
     "aopen_step",
+    "are_one",
     "decode",
     "diverge",
     "drive",
     "encode",
     "find_tasks_by",
+    "fold",
     "fork",
+    "fresh_id",
     "muted",
     "open_step",
     "parse_range",
     "recorder",
     "recording",
-    "redacts",
+    "replay_by",
     "session_ids",
     "value_of",
     "write_ranges",
@@ -106,9 +114,17 @@ def find_tasks_by(find: Callable[[Lane | None], Lane | None]) -> None:
     finders.append(find)
 
 
-def redacts(client: Any) -> bool:
-    """Whether the client was given rules of what to take out: what is not written through steps does not obey them."""
-    return bool(client._core.rules.active)
+def replay_by(replayer: Callable[..., Steps[Any] | None]) -> None:
+    """`session.replay(thing)` is what `replayer(handle, session_id, thing, in_loop=…)` does, if that is not None.
+
+    `handle` is as good as the client for `are_one`, `drive` and `adrive`. The steps return a Report.
+    """
+    replayers.append(replayer)
+
+
+def are_one(client: Any, other: Any) -> bool:
+    """Whether two clients, sync or async, are faces of one."""
+    return client._core is other._core
 
 
 def recorder(client: Any, session: str) -> Recorder:

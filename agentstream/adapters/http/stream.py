@@ -11,14 +11,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from agentstream import adapters
-from agentstream_openai._body import BROKEN, CANCELLED, CLOSED, CUT, Recorded
-from agentstream_openai._redacting import redacted
-from agentstream_openai._request import CallFailed
+from agentstream.adapters.http.again import leave
+from agentstream.adapters.http.body import BROKEN, CANCELLED, CLOSED, CUT, Recorded
+from agentstream.adapters.http.redacting import redacted
+from agentstream.adapters.http.request import CallFailed
 
 if TYPE_CHECKING:
-    from agentstream_openai._answer import Answer
-    from agentstream_openai._decode import Watch
-    from agentstream_openai._driving import Steps
+    from agentstream.adapters.http.answer import Answer
+    from agentstream.adapters.http.driving import Steps
+    from agentstream.adapters.http.sdk import Sdk
+    from agentstream.adapters.http.watching import Watch
 
 
 class Tee:
@@ -29,7 +31,10 @@ class Tee:
     one chunk late, so that the last one is known for the last before it is given away.
     """
 
-    def __init__(self, call: adapters.StepCall, response: Any, recorded: Recorded, watch: Watch, ports: Any) -> None:
+    def __init__(
+        self, sdk: Sdk, call: adapters.StepCall, response: Any, recorded: Recorded, watch: Watch, ports: Any
+    ) -> None:
+        self._sdk = sdk
         self._call = call
         self._response = response
         self._recorded = recorded
@@ -38,6 +43,7 @@ class Tee:
         self._source = ports.chunks(response)
         self._ahead: bytes | None = None
         self._settled = False
+        self._left_place = False
         call.if_left = self._left
 
     def next_chunk(self) -> Steps[bytes | None]:
@@ -50,6 +56,9 @@ class Tee:
             return None
         if self._watch.streams:
             self._feed(self._watch.chunk(chunk))
+            if not self._left_place and self._watch.again is not None:
+                self._left_place = True
+                leave(self._call, self._watch.again)
             last = self._watch.done
         else:
             self._ahead = yield from self._pull()
@@ -136,7 +145,7 @@ class Tee:
         if self._call.redacts:
             recorded = self._recorded
             recorded.chunks[:] = redacted(self._call, recorded.headers.get("content-type", ""), recorded.chunks)
-        return self._watch.answer(), self._recorded.stored()
+        return self._watch.answer(), self._recorded.stored(self._sdk.dictionaries)
 
     def _failure(self, said: str | None) -> CallFailed | None:
         """The error that an answer is, if it is one: by its status, or by what it says."""
