@@ -30,6 +30,7 @@ from agentstream.sessions.events import StepKey, user_value
 from agentstream.sessions.redaction import Held
 
 if TYPE_CHECKING:
+    from agentstream.agents.replay_live import Changes
     from agentstream.backends.base import Backend
     from agentstream.backends.driving import Steps
     from agentstream.sessions.redaction import Rules
@@ -111,6 +112,8 @@ class StepCall:
     failed: bool = False
     if_left: Left | None = field(default=None, repr=False)
     """Gives `(result, usage)` where the run's function ends and nobody finished this call: a stream left half read."""
+    changed: Changes | None = field(default=None, repr=False)
+    """What is to be sent otherwise than the code asks; who opened the step as `changeable` heeds it."""
     _deltas: int = 0
     _delta: _Delta | None = field(default=None, repr=False)
     _held: Held = field(init=False, repr=False)
@@ -193,7 +196,9 @@ class StepCall:
 
     def next(self) -> StepCall:
         """A further attempt of this step, to be begun."""
-        return StepCall(self.worker, self.lane, self.id, self.call, self.effect, self.data, entry=self.entry)
+        made = StepCall(self.worker, self.lane, self.id, self.call, self.effect, self.data, entry=self.entry)
+        made.changed = self.changed
+        return made
 
     def _put_start(self) -> None:
         value: dict[str, Any] = {

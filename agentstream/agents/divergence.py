@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -64,14 +65,31 @@ def compare(
 
 def calling_code() -> str | None:
     """`file:line in function` of the innermost frame that is not of this library or an integration."""
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    frame = calling_frame(sys._getframe(1))
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" if frame is not None else None
+
+
+def calling_frame(frame: FrameType | None) -> FrameType | None:
+    """The innermost frame from this one outwards that is the user's."""
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        file = frame.f_code.co_filename
-        if package not in NOT_THE_USERS and not package.startswith("agentstream_") and not _installed(file):
-            return f"{file}:{frame.f_lineno} in {frame.f_code.co_name}"
+        installed = _installed(frame.f_code.co_filename)
+        if package not in NOT_THE_USERS and not package.startswith("agentstream_") and not installed:
+            return frame
         frame = frame.f_back
     return None
+
+
+def raised_at(error: BaseException) -> str | None:
+    """`file:line in function` of the innermost frame of an error's trace that is not of this library."""
+    trace = error.__traceback__
+    place = None
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if not name.startswith("agentstream"):
+            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} in {trace.tb_frame.f_code.co_name}"
+        trace = trace.tb_next
+    return place
 
 
 def _installed(file: str) -> bool:

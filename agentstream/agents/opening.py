@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from agentstream.agents.calls import Effect, Served, StepCall, unknown
@@ -57,9 +58,11 @@ def opening(
     fingerprint: Any = None,
     retry: bool = False,
     at: str | None = "arguments",
+    changeable: bool | Collection[str] = False,
     in_loop: bool = False,
 ) -> Steps[StepCall]:
-    """Gives the step its place and its number; see `open_step`. `at`: how paths to what is in `input` begin."""
+    """Gives the step its place and its number; see `open_step`. `at`: how paths to what is in `input` begin;
+    `changeable` may be the names that the input can be given, whether it has them or not."""
     lane = current_lane()
     if lane is None:
         raise AgentStreamError(f"{kind} {name!r}: there is no run here; ask recording() first")
@@ -82,11 +85,16 @@ def opening(
     entry = yield from worker.lanes.place(lane, call, data, in_loop=in_loop)
     assert lane.entry is not None
     step = StepCall(worker, lane, StepKey(lane.run, lane.entry.id, lane.cursor - 1, 0), call, effect, data, entry=entry)
-    _stop_at_until(worker, step)
+    if worker.watch is not None:
+        worker.watch.reached(worker, step)
     yield from _fetch(worker, entry)
     step.served = _outcome(worker, step)
     if step.served is None:
+        if worker.steering is not None:
+            worker.steering.prepare(step, changeable=changeable)
         yield from step.beginning()
+        if worker.steering is not None:
+            yield from worker.steering.mock(step, in_loop=in_loop)
     else:
         assert entry is not None
         step.id = StepKey(*step.id.identity, entry.step.attempt if entry.step is not None else 1)
@@ -143,32 +151,44 @@ def _end_of_record(worker: Worker, step: StepCall) -> Stop:
     )
 
 
-def _stop_at_until(worker: Worker, step: StepCall) -> None:
-    if worker.until is not None and worker.journal.index(step.entry) >= worker.until:
-        asked = f"session {worker.session!r}: the replay stops before step {worker.until}, as asked"
-        raise worker.stop(ReplayOffline(asked))
-
-
 def open_step(
-    kind: str, name: str, input: Any, *, effect: Effect = "repeat", fingerprint: Any = None, retry: bool = False
+    kind: str,
+    name: str,
+    input: Any,
+    *,
+    effect: Effect = "repeat",
+    fingerprint: Any = None,
+    retry: bool = False,
+    changeable: bool | Collection[str] = False,
 ) -> StepCall:
     """Opens a step in the calling code's lane (ask `recording()` first).
 
     `input` is recorded (long lists once), and with kind and name it is what the step is
     matched by; `fingerprint=` gives something else to match by. `retry=True` makes this a
     further attempt of the lane's last step, if that is the same call and failed; where that
-    was served, the same outcome is served again. In an event loop use `aopen_step`: this
+    was served, the same outcome is served again. `changeable=True` promises that the caller
+    sends what `call.changed` gives where that is set: a person runs the session on with
+    another model or system prompt (`agents/replay_live.py`). In an event loop use `aopen_step`: this
     one waits in place. Raises NotSerializable, and the run's stop signals.
     """
-    steps = opening(kind, name, input, effect=effect, fingerprint=fingerprint, retry=retry)
+    steps = opening(kind, name, input, effect=effect, fingerprint=fingerprint, retry=retry, changeable=changeable)
     return drive(steps, backend_here())
 
 
 async def aopen_step(
-    kind: str, name: str, input: Any, *, effect: Effect = "repeat", fingerprint: Any = None, retry: bool = False
+    kind: str,
+    name: str,
+    input: Any,
+    *,
+    effect: Effect = "repeat",
+    fingerprint: Any = None,
+    retry: bool = False,
+    changeable: bool | Collection[str] = False,
 ) -> StepCall:
     """As `open_step`, in an event loop; outcomes of concurrent lanes are served in the order of the log."""
-    steps = opening(kind, name, input, effect=effect, fingerprint=fingerprint, retry=retry, in_loop=True)
+    steps = opening(
+        kind, name, input, effect=effect, fingerprint=fingerprint, retry=retry, changeable=changeable, in_loop=True
+    )
     return await adrive(steps, backend_here())
 
 

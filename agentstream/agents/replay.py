@@ -7,15 +7,20 @@ it does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import structs
 
 from agentstream.agents.agent import Arguments
-from agentstream.agents.divergence import Divergence, compare
+from agentstream.agents.divergence import Divergence, compare, raised_at
+from agentstream.agents.journal import Journal
 from agentstream.agents.outcomes import RecordedError
+from agentstream.agents.replay_live import Live, run_on
+from agentstream.agents.replay_matching import KeepGoing, Ordered, lanes_for
+from agentstream.agents.replay_options import Asked, ReplayOptions, asked
+from agentstream.agents.replay_watch import Stopped, Watch
 from agentstream.agents.runs import call_agent, named_run, runnable
 from agentstream.agents.stops import Stop
 from agentstream.agents.worker import Worker
@@ -29,7 +34,11 @@ if TYPE_CHECKING:
     from agentstream.agents.agent import AgentSpec
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
+    from agentstream.sessions.prices import Cost
     from agentstream.sessions.redaction import Rules
+
+
+__all__ = ["Asked", "ReplayOptions", "Report", "asked", "replay"]
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -37,9 +46,17 @@ class Report(msgspec.Struct, frozen=True):
 
     `identical`: the code went the recorded way as far as the replay went. `result` is what
     it returned (None if it did not come to its end), `steps` how many recorded steps it was
-    served, `divergence` the first disagreement, `notes` what else a reader should know.
+    served of the `recorded` ones, `divergence` the first disagreement, `notes` what else a reader should know.
     `unsure` is how many calls agree only in what was recorded of them: something was taken out
     (`Client(redact=…)`), and the key that it could be compared by is not here.
+
+    - `stopped`: where `until=` or `break_=` ended it.
+    - `divergences`: with `keep_going=True` all of them; `drifts`: calls that `match="ordered"` served though their
+      input differs.
+    - `fork`, `made`, `estimate`, `refused`: of a replay that ran on (`live_from=`), the session it ran on in, how many
+      steps it made, what the record lets expect of their cost, and the call that was not allowed. `identical` then
+      says whether the fork came out as its source did.
+    - `tries`: with `repeat=` each replay's report; `passed`: how many of them `check` held for.
     """
 
     identical: bool
@@ -49,12 +66,33 @@ class Report(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     error: Exception | None = None
     unsure: int = 0
+    recorded: int = 0
+    returned: bool = False
+    stopped: Stopped | None = None
+    divergences: tuple[Divergence, ...] = ()
+    drifts: tuple[Divergence, ...] = ()
+    fork: str | None = None
+    made: int = 0
+    estimate: Cost | None = None
+    refused: str | None = None
+    tries: tuple[Report, ...] = ()
+    passed: int | None = None
 
     def __str__(self) -> str:
-        lines = [f"{'identical' if self.identical else 'diverged'}: {self.steps} steps served from the record"]
-        if self.divergence is not None:
-            lines.append(str(self.divergence))
+        lines = [self._head()]
+        found = self.divergences or ((self.divergence,) if self.divergence is not None else ())
+        lines += map(str, found)
+        lines += (f"served in spite of it: {drift}" for drift in self.drifts)
+        if self.passed is not None:
+            lines.append(f"{self.passed} of {max(len(self.tries), 1)} passed")
         return "\n".join([*lines, *self.notes])
+
+    def _head(self) -> str:
+        if self.fork is not None:
+            how = "as recorded" if self.identical else "otherwise than recorded"
+            end = f"came out {how}" if self.returned else "did not come to its end"
+            return f"{self.steps} steps served from the record, {self.made} made in {self.fork!r}; it {end}"
+        return f"{'identical' if self.identical else 'diverged'}: {self.steps} steps served from the record"
 
 
 class _Replayed(msgspec.Struct, frozen=True):
@@ -75,21 +113,93 @@ class _End(msgspec.Struct):
     notes: list[str] = msgspec.field(default_factory=list)
 
 
-def replay(
-    core: Core, session: str, function: Any, *, run: str | None, input: Any, until: Any, in_loop: bool
-) -> Steps[Report]:
+def replay(core: Core, session: str, function: Any, asked: Asked, *, in_loop: bool) -> Steps[Report]:
     """`session.replay`: runs `function` against the record of a run. Raises NotFound if there is no such run."""
+    tries: list[Report] = []
+    for number in range(1, asked.repeat + 1):
+        report = yield from _once(core, session, function, asked, number, in_loop=in_loop)
+        tries.append(report)
+        if asked.live_from is not None and report.fork is None:
+            break  # it was not agreed to
+    if asked.check is None and asked.repeat == 1:
+        return tries[0]
+    passed, notes = 0, list(tries[0].notes)
+    for number, report in enumerate(tries, 1):
+        fine, why = _passes(report, asked.check)
+        passed += fine
+        if why:
+            notes.append(f"try {number}: {why}")
+    first = next((report for report in tries if report.divergence is not None), tries[0])
+    identical = all(report.identical for report in tries)
+    return structs.replace(first, identical=identical, tries=tuple(tries), passed=passed, notes=tuple(notes))
+
+
+def _passes(report: Report, check: Callable[[Any], Any] | None) -> tuple[bool, str]:
+    """Whether a replay passes, and why not. Without a check: whether it came out as recorded."""
+    if check is None:
+        return report.identical, ""
+    if not report.returned:
+        return False, "it did not come to its end"
+    try:
+        return (True, "") if check(report.result) else (False, f"the check says no to {_brief(report.result)}")
+    except Exception as error:
+        return False, f"the check raised {type(error).__name__}: {error}"
+
+
+def _once(core: Core, session: str, function: Any, asked: Asked, number: int, *, in_loop: bool) -> Steps[Report]:
+    if asked.live_from is None:
+        return (yield from _offline(core, session, function, asked, in_loop=in_loop))
+    state = fold((yield from core.require(session)))
+    start = _until(state, named_run(state, asked.run), asked.live_from, "live_from")
+    into = asked.into if asked.into is None or asked.repeat == 1 else f"{asked.into}-{number}"
+    live = Live(
+        start=start if start is not None else 0,
+        into=into,
+        run=asked.run,
+        changes=asked.changes,
+        mocks=asked.mock,
+        allow=asked.allow,
+        prices=asked.prices,
+        confirm=asked.confirm if number == 1 else None,
+    )
+    ran = yield from run_on(core, session, function, live, in_loop=in_loop)
+    return Report(
+        ran.same,
+        ran.result,
+        ran.served,
+        ran.diverged.divergence if ran.diverged is not None else None,
+        tuple(ran.notes),
+        ran.error,
+        recorded=ran.recorded,
+        returned=ran.returned,
+        fork=ran.fork,
+        made=ran.made,
+        estimate=ran.estimate,
+        refused=ran.refused,
+    )
+
+
+def _offline(core: Core, session: str, function: Any, asked: Asked, *, in_loop: bool) -> Steps[Report]:
     spec = runnable(function, in_loop=in_loop)
     log = yield from core.require(session)
     state = fold(log)
-    recorded = named_run(state, run)
-    stop = _until(state, recorded, until)
-    worker = Worker(core, session, state, recorded.key, until=stop, sync=not spec.is_async, in_loop=in_loop)
-    plan = _Replayed(recorded, _other_input(spec, recorded, input, core.rules))
+    recorded = named_run(state, asked.run)
+    worker = Worker(core, session, state, recorded.key, sync=not spec.is_async, in_loop=in_loop)
+    watch = worker.watch = Watch(asked.break_, _until(state, recorded, asked.until), asked.on_break)
+    worker.lanes = lanes_for(worker, asked.match, keep_going=asked.keep_going)
+    worker.journal.forgiving = asked.keep_going
+    plan = _Replayed(recorded, _other_input(spec, recorded, asked.input, core.rules))
     yield from _read_whole(worker, recorded)
     end = yield from _go(worker, spec, plan)
+    ended = end.returned or end.error is not None
     if end.divergence is None:
         end.divergence = _compare_ends(worker, recorded, end)
+    every: tuple[Divergence, ...] = ()
+    if isinstance(worker.lanes, KeepGoing):
+        every = tuple(worker.lanes.differences(whole=ended))
+        if end.divergence is not None and (ended or not every):
+            every = (*every, end.divergence)
+        end.divergence = every[0] if every else None
     if recorded.agent != spec.name:
         end.notes.append(f"the run was recorded with agent {recorded.agent!r}, replayed with {spec.name!r}")
     unsure = len(worker.lanes.unsure)
@@ -98,8 +208,22 @@ def replay(
             f"{unsure} calls hold values that were not recorded and cannot be compared: they were made under another "
             f"${VARIABLE}, or the file of it beside the store is gone"
         )
-    notes = tuple(end.notes)
-    return Report(end.divergence is None, end.result, len(worker.served), end.divergence, notes, end.error, unsure)
+    watch.end()
+    end.notes += watch.notes
+    return Report(
+        end.divergence is None,
+        end.result,
+        len(worker.served),
+        end.divergence,
+        tuple(end.notes),
+        end.error,
+        unsure,
+        len(worker.journal.entries),
+        end.returned,
+        watch.stopped,
+        every,
+        tuple(worker.lanes.drifts) if isinstance(worker.lanes, Ordered) else (),
+    )
 
 
 def _read_whole(worker: Worker, run: Run) -> Steps[None]:
@@ -139,7 +263,7 @@ def _compare_ends(worker: Worker, run: Run, end: _End) -> Divergence | None:
         now = RecordedError.of(end.error, worker.core.rules)
         actual = {"name": now.name, "text": now.text}
         if run.status == "finished":
-            return compare(before, number, "0", "raised", run.encoded_result, actual, _raised_at(end.error))
+            return compare(before, number, "0", "raised", run.encoded_result, actual, raised_at(end.error))
         if run.error is None:
             end.notes.append(f"the run is {run.status} in the record; the code raised {now.name} where the record ends")
             return None
@@ -148,7 +272,7 @@ def _compare_ends(worker: Worker, run: Run, end: _End) -> Divergence | None:
         return (
             None
             if recorded == actual
-            else compare(before, number, "0", "raised", recorded, actual, _raised_at(end.error))
+            else compare(before, number, "0", "raised", recorded, actual, raised_at(end.error))
         )
     if run.status == "failed" and run.error is not None:
         if not _retriable_end(worker):
@@ -173,17 +297,6 @@ def _retriable_end(worker: Worker) -> bool:
     return any(entry.outcome is not None and not entry.observed for entry in worker.journal.entries)
 
 
-def _raised_at(error: Exception) -> str | None:
-    trace = error.__traceback__
-    place = None
-    while trace is not None:
-        name = str(trace.tb_frame.f_globals.get("__name__", ""))
-        if not name.startswith("agentstream"):
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} in {trace.tb_frame.f_code.co_name}"
-        trace = trace.tb_next
-    return place
-
-
 def _other_input(spec: AgentSpec, run: Run, input: Any, rules: Rules) -> Arguments | None:
     """The call with another input: a mapping goes by parameter name over the recorded call, a tuple by place,
     anything else is the first argument."""
@@ -201,18 +314,24 @@ def _other_input(spec: AgentSpec, run: Run, input: Any, rules: Rules) -> Argumen
     return structs.replace(made, typed=made.typed or bool(run.start.value.get("typed")))
 
 
-def _until(state: State, run: Run, until: Any) -> int | None:
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def _until(state: State, run: Run, until: Any, name: str = "until") -> int | None:
     """The number of the step before which the replay stops: a number, or the step that an Event is of."""
     if until is None:
         return None
+    told = f"{name}= is the number of a step in the run, a step Event or a Position, not {until!r}"
     if isinstance(until, bool):
-        raise TypeError(f"until= is the number of a step in the run, a step Event or a Position, not {until!r}")
+        raise TypeError(told)
     if isinstance(until, int):
         if until < 0:
-            raise ValueError(f"until= counts the run's steps from 0, not {until}")
+            raise ValueError(f"{name}= counts the run's steps from 0, not {until}")
         return until
     index = getattr(until, "index", None)
     if not isinstance(index, int):
-        raise TypeError(f"until= is the number of a step in the run, a step Event or a Position, not {until!r}")
-    steps = [step for step in state.steps if step.run == run.key or step.run.startswith(run.key + "/")]
-    return sum(step.last.start.index < index for step in steps)
+        raise TypeError(told)
+    entries = Journal(state, run.key, replayed=True).entries
+    return sum(entry.started.index < index for entry in entries)

@@ -43,6 +43,7 @@ from agentstream.sessions.waits import refuse_while_waiting
 from agentstream.sessions.writing import open_or_create
 
 if TYPE_CHECKING:
+    from agentstream.agents.replay_live import Steering
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
     from agentstream.sessions.log import Log
@@ -55,6 +56,8 @@ class Options(msgspec.Struct, frozen=True):
     take_over: bool = False
     max_attempts: int = 10
     durability: str = "sync"
+    steering: Steering | None = None
+    """What the run makes otherwise than its code says: a session that is run on for debugging."""
 
     def __post_init__(self) -> None:
         if self.run_id is not None and (not isinstance(self.run_id, str) or not self.run_id):
@@ -256,6 +259,7 @@ def _run(
         worker = Worker(core, session, state, plan.key, claim=claim, writer=writer, sync=sync, in_loop=in_loop)
         writer.stopped = worker.stop
         worker.behind = options.durability == "behind"
+        worker.steering = options.steering
         yield from _begin(worker, spec, plan, options)
         return (yield from _attend(worker, spec, plan))
     except Stop as stop:

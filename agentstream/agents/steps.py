@@ -256,11 +256,14 @@ def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, i
         args, kwargs, denied = yield from approved(spec, args, kwargs, in_loop=in_loop)
     told = spec.told(args, kwargs)
     effect = spec.effect if denied is None else "repeat"  # nothing is acted out, so nothing can become unknown
-    call = yield from opening(spec.kind, spec.name, told, effect=effect, in_loop=in_loop)
+    changeable = tuple(spec.signature.parameters) if spec.key is None else False
+    call = yield from opening(spec.kind, spec.name, told, effect=effect, changeable=changeable, in_loop=in_loop)
     if call.served is not None:
         return (yield from _serve(spec, call))
     if denied is not None:
         return _Raise((yield from call.failing(denied, in_loop=in_loop)))
+    if call.changed is not None:
+        args, kwargs = call.changed.of_call(spec.signature, args, kwargs)
     body, pause = _body(spec, args, kwargs), FIRST_PAUSE
     for attempts_left in range(spec.retries, -1, -1):
         outcome = yield from _attempt(spec, call, body, last=not attempts_left, in_loop=in_loop)

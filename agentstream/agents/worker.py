@@ -33,6 +33,8 @@ from agentstream.sessions.positions import Position
 if TYPE_CHECKING:
     from agentstream.agents.agent import AgentSpec
     from agentstream.agents.calls import StepCall
+    from agentstream.agents.replay_live import Steering
+    from agentstream.agents.replay_watch import Watch
     from agentstream.agents.saying import Place
     from agentstream.agents.writer import Writer
     from agentstream.backends.driving import Steps
@@ -60,7 +62,6 @@ class Worker:
         *,
         claim: Claim | None = None,
         writer: Writer | None = None,
-        until: int | None = None,
         sync: bool = False,
         in_loop: bool = False,
     ) -> None:
@@ -70,7 +71,10 @@ class Worker:
         self.run = run
         self.claim = claim
         self.writer = writer
-        self.until = until
+        self.watch: Watch | None = None
+        """What stops a replay on its way."""
+        self.steering: Steering | None = None
+        """What a run that goes on from a replay makes otherwise."""
         self.sync = sync
         self.in_loop = in_loop
         self.pid = os.getpid()

@@ -12,6 +12,9 @@ from agentstream.cli import failures
 from agentstream.cli.answer import answer
 from agentstream.cli.attachment import attachment
 from agentstream.cli.compact import compact
+from agentstream.cli.completion import complete, completion
+from agentstream.cli.diff import diff
+from agentstream.cli.doctor import doctor
 from agentstream.cli.erase import erase, rotate
 from agentstream.cli.export import export
 from agentstream.cli.fork import fork
@@ -19,10 +22,13 @@ from agentstream.cli.gc import gc
 from agentstream.cli.import_ import import_sessions
 from agentstream.cli.label import label
 from agentstream.cli.listing import list_sessions
+from agentstream.cli.replay import replay
+from agentstream.cli.resume import resume
 from agentstream.cli.rm import rm
 from agentstream.cli.serve import serve
 from agentstream.cli.show import show
 from agentstream.cli.tail import tail
+from agentstream.cli.tree import tree
 from agentstream.cli.worker import worker
 
 app = typer.Typer(
@@ -30,7 +36,8 @@ app = typer.Typer(
     help="Looks into agents' sessions and branches them. SESSION is an id or the beginning of one; "
     "SESSION@N is the cut after its first N events (also ~N before the end, start, end, step:N).",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or ambiguous id, 3 not found, 5 store or network, "
-    "6 conflict (already there, busy), 10 to 13 an answer that does not count, 130 interrupted.",
+    "6 conflict (already there, busy), 7 a call was refused, 8 the agent raised, 9 the run waits, "
+    "10 to 13 an answer that does not count, 130 interrupted. Of diff: 0 the same, 1 they differ.",
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -39,7 +46,11 @@ app.command("list")(list_sessions)
 app.command("ls", hidden=True)(list_sessions)
 app.command("show")(show)
 app.command("tail")(tail)
+app.command("tree")(tree)
+app.command("diff")(diff)
 app.command("fork")(fork)
+app.command("resume")(resume)
+app.command("replay")(replay)
 app.command("answer")(answer)
 app.command("attachment")(attachment)
 app.command("label")(label)
@@ -52,6 +63,9 @@ app.command("rm")(rm)
 app.command("gc")(gc)
 app.command("worker")(worker)
 app.command("serve")(serve)
+app.command("doctor")(doctor)
+app.command("completion")(completion)
+app.command("complete", hidden=True)(complete)
 
 
 def _print_version(asked: bool) -> None:

@@ -15,6 +15,7 @@ import typer
 from agentstream.cli.text import clean, escaped_json
 
 FAILED, USAGE, NOT_FOUND, STORE, CONFLICT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 5, 6, 130, 141
+REFUSED, RAISED, WAITS = 7, 8, 9
 
 
 class CommandError(Exception):
@@ -43,6 +44,26 @@ class Missing(CommandError):
     """No such store, session or position."""
 
     code, exit_code = "not_found", NOT_FOUND
+
+
+class Refused(CommandError):
+    """A call to the outside that was not allowed."""
+
+    code, exit_code = "refused", REFUSED
+
+
+class AgentRaised(CommandError):
+    """The agent's own code raised."""
+
+    code, exit_code = "raised", RAISED
+
+    @classmethod
+    def of(cls, error: BaseException) -> AgentRaised:
+        """The error, with the place in the user's code that raised it."""
+        from agentstream.agents.divergence import raised_at
+
+        place = raised_at(error)
+        return cls(f"the agent raised {type(error).__name__}: {error}" + (f" ({place})" if place else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +138,12 @@ def _of_library(error: BaseException) -> Failure | None:
         (errors.SessionBusy, "session_busy", CONFLICT),
         (errors.RunPending, "run_pending", CONFLICT),
         (errors.Fenced, "fenced", CONFLICT),
+        (errors.RunCancelled, "run_cancelled", CONFLICT),
+        (errors.RunExhausted, "run_exhausted", CONFLICT),
+        (errors.OutcomeUnknown, "outcome_unknown", CONFLICT),
+        (errors.RunWaiting, "waiting", WAITS),
+        (errors.ReplayOffline, "refused", REFUSED),
+        (errors.Diverged, "diverged", FAILED),
         (StreamConflict, "conflict", CONFLICT),
         (StreamClosed, "conflict", CONFLICT),
         (SequenceConflict, "conflict", CONFLICT),

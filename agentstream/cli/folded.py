@@ -9,9 +9,11 @@ from agentstream.cli.output import Output, shortened
 from agentstream.cli.printing import headline
 from agentstream.cli.store import Opened
 from agentstream.cli.text import clean
-from agentstream.cli.values import compact, value_text, with_content_named
+from agentstream.cli.values import compact, stored_value, value_text, with_content_named
+from agentstream.sessions.comparing import told
+from agentstream.sessions.events import OWN_TYPES
 from agentstream.sessions.settling import unknown_steps
-from agentstream.sessions.state import Step
+from agentstream.sessions.state import State, Step
 
 
 def print_state(output: Output, opened: Opened, at: int, most: int | None, *, full: bool) -> None:
@@ -23,12 +25,13 @@ def print_state(output: Output, opened: Opened, at: int, most: int | None, *, fu
         with output.paged():
             _print_text(output, opened, most, full=full)
     elif output.form == "json":
-        output.document("state", _as_json(opened))
+        output.document("state", state_json(opened))
     else:
-        output.object(_as_json(opened))
+        output.object(state_json(opened))
 
 
-def _as_json(opened: Opened) -> dict[str, Any]:
+def state_json(opened: Opened) -> dict[str, Any]:
+    """What a session amounts to, as JSON."""
     state = opened.state
     from_ = state.lineage
     return {
@@ -58,6 +61,34 @@ def _as_json(opened: Opened) -> dict[str, Any]:
         "steps": [_step_json(number, step) for number, step in enumerate(state.steps)],
         "unresolved": [step.key for step in unknown_steps(state)] if state.status != "running" else [],
         "messages": [{"index": event.index, **_mapping(event.value)} for event in state.of_type("message")],
+        "usage": state.usage,
+    }
+
+
+def comparable(state: State) -> dict[str, Any]:
+    """The state as JSON, without what tells one session from another: its ids and where its events stand."""
+    runs = [
+        {"agent": run.agent, "status": run.status, "arguments": run.stored_arguments, "result": run.stored_result}
+        | ({"error": {name: run.error.get(name) for name in ("name", "text")}} if run.error else {})
+        for run in state.runs.values()
+    ]
+    steps = [{"kind": step.kind, "name": step.name, **told(step)} for step in state.steps]
+    messages = [
+        {name: value for name, value in _mapping(message).items() if name != "id"} for message in state.messages
+    ]
+    own = {
+        event.key or str(event.index): stored_value(event)
+        for event in state.events
+        if event.mark is None and event.type not in OWN_TYPES
+    }
+    return {
+        "title": state.title,
+        "tags": state.tags,
+        "status": state.status,
+        "runs": runs,
+        "steps": steps,
+        "messages": messages,
+        "events": own,
         "usage": state.usage,
     }
 

@@ -24,6 +24,13 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Jsonl = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line.")]
 Color = Annotated[Colour, typer.Option("--color", help="Colours; auto heeds NO_COLOR and FORCE_COLOR.")]
 NoPager = Annotated[bool, typer.Option("--no-pager", help="Prints long answers straight to the terminal.")]
+Function = Annotated[
+    str, typer.Argument(metavar="MODULE:AGENT", help="The agent's code, as support.agents:answer.", show_default=False)
+]
+Prices = Annotated[
+    str | None,
+    typer.Option("--prices", metavar="FILE", help="Prices of models, before $AGENTSTREAM_PRICES and those known."),
+]
 SessionAt = Annotated[str, typer.Argument(metavar="SESSION[@POS]", show_default=False)]
 Kinds = Annotated[
     list[str] | None,

@@ -125,3 +125,12 @@ def open_session(session: Session) -> Opened:
         return Opened(session, fold(log, alive=alive), log.closed)
 
     return session._drive(steps())
+
+
+def state_at(client: Client, text: str) -> State:
+    """The state that `SESSION` or `SESSION@POS` means."""
+    from agentstream.cli.positions import index_of
+
+    found, place = find_target(client, text)
+    state = open_session(found).state
+    return state if place is None else state.cut(index_of(place, state))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentstream.cli.failures import UsageError
 from agentstream.cli.text import escaped_json
 from agentstream.errors import NotFound
 from agentstream.sessions import codec
@@ -44,7 +46,7 @@ def value_text(event: Event, value: Any) -> str:
         return compact(value)
     kind = event.type
     if kind == "message":
-        return _message_text(value)
+        return message_text(value)
     if kind == "delta":
         return plain(value.get("text"))
     if kind == "tool_call":
@@ -94,7 +96,29 @@ def size_text(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
-def _message_text(value: dict[str, Any]) -> str:
+def typed_text(text: str, where: str) -> str:
+    """A text as it is typed, or the file that `@FILE` names. A UsageError that says `where` if it cannot be read."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{where}: the file cannot be read: {error}") from error
+
+
+def typed_json(text: str, where: str) -> Any:
+    """JSON as it is typed, or in the file that `@FILE` names. A UsageError that says `where` if it is none."""
+    content = typed_text(text, where)
+    if text.startswith("@"):
+        where = f"{where}: {text[1:]}"
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{where} is not JSON: {error}", hint="a text needs its quotes: '\"like this\"'") from error
+
+
+def message_text(value: dict[str, Any]) -> str:
+    """What a message says, in one text."""
     parts = value.get("parts")
     if not isinstance(parts, list):
         content = value.get("text", value.get("content"))

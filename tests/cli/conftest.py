@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import struct
 import subprocess
+import termios
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,3 +66,32 @@ def process(store: Path) -> Cli:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture
+def terminal(store: Path) -> Callable[..., str]:
+    """Runs the command line on a terminal of 24 lines and gives what it showed; `typed` is typed into it."""
+
+    def run(*arguments: str, columns: int = 100, typed: str = "", **changes: str) -> str:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        env = environment(**changes)
+        env.pop("COLUMNS", None)
+        with subprocess.Popen(
+            command(*arguments), cwd=store.parent, env=env, stdin=theirs, stdout=theirs, stderr=theirs
+        ):
+            os.close(theirs)
+            os.write(ours, typed.encode())
+            shown = b""
+            while True:
+                try:
+                    part = os.read(ours, 65536)
+                except OSError:
+                    break
+                if not part:
+                    break
+                shown += part
+        os.close(ours)
+        return shown.decode()
+
+    return run

@@ -41,7 +41,10 @@ def test_another_outcome(cli, sessions, tmp_path):
 
 def test_the_outcome_of_a_step_by_its_key(cli, sessions):
     key = sessions.session("support/42").state().steps[0].key
-    assert cli("fork", "support/42", "--as", "branch", "--set-outcome", f'{key}="a = b"').code == 0
+    edit = ["fork", "support/42", "--as", "branch", "--set-outcome", f'{key}="a = b"']
+    refused = cli(*edit)
+    assert (refused.code, "--set-outcome step:0 is a text" in refused.err) == (2, True)
+    assert cli(*edit, "--untyped").code == 0
     assert sessions.session("branch").state().steps[0].result == "a = b"
 
 

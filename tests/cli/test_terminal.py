@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import struct
-import subprocess
 import sys
-import termios
 
 import pytest
-from cli_kit import EVIL, command, environment
+from cli_kit import EVIL
 
 from agentstream import Client
 
 SGR = re.compile(r"\x1b\[\d+m")
-
-
-@pytest.fixture
-def terminal(store):
-    """Runs the command line on a terminal of 24 lines and gives what it showed."""
-
-    def run(*arguments: str, columns: int = 100, **changes: str) -> str:
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        env = environment(**changes)
-        env.pop("COLUMNS", None)
-        with subprocess.Popen(
-            command(*arguments), cwd=store.parent, env=env, stdin=theirs, stdout=theirs, stderr=theirs
-        ):
-            os.close(theirs)
-            shown = b""
-            while True:
-                try:
-                    part = os.read(ours, 65536)
-                except OSError:
-                    break
-                if not part:
-                    break
-                shown += part
-        os.close(ours)
-        return shown.decode()
-
-    return run
 
 
 def test_a_table_that_fits_the_terminal(terminal):
