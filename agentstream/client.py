@@ -214,7 +214,7 @@ class Client(_Face):
     ) -> list[Summary]:
         """Summaries of the sessions here that fit every condition given, the last changed first.
 
-        - `prefix` of the id, `status` (one or several), `agent` of the last run, `parent` it was forked from or spawned by;
+        - `prefix` of the id, `status` (one or several), `agent` of the last run, `parent` (forked from, spawned by);
         - `tag`: a name, "name=value", or a mapping of names to values; `title`: a part of it;
         - `text`: a part of a message, in any case of letters (a linear scan: put other conditions beside it);
         - `since`, `until`: a datetime (without a zone: local), or a timedelta back from now, of the last event;

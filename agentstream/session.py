@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import structs
 
-from agentstream.agents import opening, replay, runs, streaming
+from agentstream.agents import opening, runs, streaming
 from agentstream.agents.context import current_lane, is_muted, lane_here
-from agentstream.agents.replay import Report
 from agentstream.agents.runs import Options
 from agentstream.backends.driving import adrive, drive
 from agentstream.errors import AgentStreamError
@@ -31,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from datetime import timedelta
 
+    from typing_extensions import Unpack
+
     from agentstream.agents.attaching import Source
+    from agentstream.agents.replay import ReplayOptions, Report
     from agentstream.backends.driving import Steps
     from agentstream.sessions.attachments import Attachment
     from agentstream.sessions.core import Core
@@ -155,6 +157,17 @@ class _Handle:
             raise AgentStreamError(f"session {self.id!r}: a run does not answer its own questions; others do")
         return (yield from answering.answer(self._core, self.id, question, value, by))
 
+    def _replay(self, fn: Any, options: ReplayOptions, in_loop: bool) -> Steps[Report]:
+        from agentstream.agents import replay, tasks  # for debugging: imported when it is done
+
+        for replayer in tasks.replayers:
+            steps = replayer(self, self.id, fn, in_loop=in_loop)
+            if steps is not None:
+                if options:
+                    raise TypeError(f"{', '.join(options)}: what an engine keeps is replayed as it is")
+                return steps
+        return replay.replay(self._core, self.id, fn, replay.asked(**options), in_loop=in_loop)
+
     def _cancel(self) -> Steps[bool]:
         return runs.cancel(self._core, self.id, self._options)
 
@@ -235,16 +248,27 @@ class Session(_Handle):
         """Ends the open run; False if there was none. SessionBusy while its worker lives (`take_over` fences it)."""
         return self._drive(self._cancel())
 
-    def replay(
-        self, fn: Callable[..., Any], /, *, run: str | None = None, input: Any = None, until: Any = None
-    ) -> Report:
-        """Runs `fn` offline against the record of a run (the last one by default) and reports the first divergence.
+    def replay(self, fn: Any, /, **options: Unpack[ReplayOptions]) -> Report:
+        """Runs `fn` offline against the record of a run and reports the first divergence. Nothing is called or written.
 
-        Nothing is called, written or sent. `input` puts other arguments in (a mapping by
-        parameter name, a tuple by place, anything else as the first); `until` stops before a
-        step: its number in the run, a step Event or a Position. NotFound if there is no such run.
+        - `run`: the id of the run, the last one by default. `input`: other arguments (a mapping by parameter name, a
+          tuple by place, anything else as the first).
+        - `until`: stops before a step (its number in the run, a step Event or a Position); `break_`: before the steps
+          that `KIND[:NAME][?EXPR]` holds for, one or several: `"tool:refund?args.amount > 100"`; `on_break` is then
+          called with each `Stopped`, and ends the replay by returning "stop".
+        - `match`: "strict", "ordered" (place, kind and name; another input is served and noted) or "identity" (kind,
+          name and input, in any order). `keep_going`: does not end at the first divergence, but aligns both runs.
+        - `live_from`: runs on from this step, really, in a new fork `into`: calls are made. `model`, `system`: what
+          model calls are sent instead; `mock`: `{NAME or KIND:NAME: a value, an exception, or a function}`; steps with
+          effect="once" and children are refused unless `allow` names them ("*" all). `confirm` is asked first, with
+          what the record lets expect of the cost, by `prices` (a mapping or a file).
+        - `repeat`: so many times, `check(result)` says whether each passes.
+
+        NotFound if there is no such run; TypeError and ValueError for options that mean nothing.
+
+        What an integration keeps (a LangGraph graph, say) is given in the place of `fn`, without options.
         """
-        return self._drive(replay.replay(self._core, self.id, fn, run=run, input=input, until=until, in_loop=False))
+        return self._drive(self._replay(fn, options, False))
 
     def fork(
         self, new_id: str, at: At | None = None, *, replace: Mapping[Any, Any] | None = None, copy: bool = False
@@ -362,8 +386,9 @@ class Session(_Handle):
     def erase(self, *, forks: bool = False) -> list[str]:
         """Makes an encrypted session unreadable for ever by forgetting its key; returns the ids of what was erased.
 
-        It is listed as "erased" until it is deleted. Forks read on what they share, unless
-        `forks`: then they are erased too. Raises SessionBusy while a worker is at it, NotFound,
+        It is listed as "erased" until it is deleted, and lives that were kept when it was
+        compacted are erased with it. Forks read on what they share, unless `forks`: then they
+        are erased too. Raises SessionBusy while a worker is at it, NotFound,
         AgentStreamError for a session that is not encrypted.
         """
         return self._drive(self._erase(forks))
@@ -417,12 +442,9 @@ class AsyncSession(_Handle):
         """As `Session.cancel`."""
         return await self._drive(self._cancel())
 
-    async def replay(
-        self, fn: Callable[..., Any], /, *, run: str | None = None, input: Any = None, until: Any = None
-    ) -> Report:
+    async def replay(self, fn: Any, /, **options: Unpack[ReplayOptions]) -> Report:
         """As `Session.replay`."""
-        steps = replay.replay(self._core, self.id, fn, run=run, input=input, until=until, in_loop=True)
-        return await self._drive(steps)
+        return await self._drive(self._replay(fn, options, True))
 
     async def fork(
         self, new_id: str, at: At | None = None, *, replace: Mapping[Any, Any] | None = None, copy: bool = False

@@ -1,4 +1,4 @@
-"""Every test that the guarantees page names is there."""
+"""Every test that the pages of guarantees and of the protocol name is there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-LINKS = re.findall(r"\]\((\.\./[^)]+)\)", (DOCS / "guarantees.md").read_text("utf-8"))
+LINKS = [
+    link
+    for page in ("guarantees.md", "protocol.md")
+    for link in re.findall(r"\]\((\.\./[^)]+)\)", (DOCS / page).read_text("utf-8"))
+]
 
 
 @pytest.mark.parametrize("link", sorted(set(LINKS)))
