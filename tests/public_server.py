@@ -29,7 +29,18 @@ def _rust(port: int, data: str) -> tuple[list[str], dict[str, str]]:
     return ["--port", str(port), "--data-dir", data, "--long-poll-timeout-ms", "5000"], {}
 
 
-KINDS: dict[str, tuple[str, Command]] = {"rust": ("durable-streams", _rust)}
+def _rust_memory(port: int, data: str) -> tuple[list[str], dict[str, str]]:
+    return [], {
+        "DS_SERVER__BIND_ADDRESS": f"127.0.0.1:{port}",
+        "DS_STORAGE__MODE": "memory",
+        "DS_TRANSPORT__CONNECTION__LONG_POLL_TIMEOUT_SECS": "5",
+    }
+
+
+KINDS: dict[str, tuple[str, Command]] = {
+    "rust": ("durable-streams", _rust),
+    "rust-memory": ("durable-streams-server", _rust_memory),
+}
 
 
 class PublicServer:

@@ -27,11 +27,15 @@ STORES: dict[str, Callable[[Path], Backend]] = {
     "node": lambda folder: RemoteBackend(node_server().place()),
     "node-file": lambda folder: RemoteBackend(node_server("file").place()),
     "rust": lambda folder: RemoteBackend(public_server("rust").place()),
+    "rust-memory": lambda folder: RemoteBackend(public_server("rust-memory").place()),
 }
+
+STITCHED = ("ignored", "empty", "rust-memory")
+"""Where a fork is never the store's own: it reads its first events from its source, which lives as long as it does."""
 
 ALL = bool(os.environ.get("AGENTSTREAM_TEST_ALL"))
 
-REMOTE = ["server", "server-disk", "node", "node-file", "rust"] if ALL else ["server", "node"]
+REMOTE = ["server", "server-disk", "node", "node-file", "rust", "rust-memory"] if ALL else ["server", "node"]
 NAMES = ["disk", "memory", "hostile", "ignored", "empty", *REMOTE]
 
 

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVERS = {
     # Electric's own, in Rust: durable-streams/durable-streams.
     "durable-streams": ("0.1.5", "durable-streams-server"),
+    # Another in Rust, by somebody else: thesampaton/durable-streams-rust.
+    "durable-streams-server": ("0.3.0", "durable-streams-server"),
 }
 """Crate → version, program."""
 
