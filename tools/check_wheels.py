@@ -43,6 +43,14 @@ def check_contents(wheel: Path) -> str:
     return package
 
 
+def extras(wheel: Path) -> str:
+    """What installs the wheel with all of its extras."""
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    told = archive.read(metadata).decode().partition("\n\n")[0].splitlines()
+    return f"{wheel}[{','.join(line.split()[1] for line in told if line.startswith('Provides-Extra:'))}]"
+
+
 def answer(environment: Environment, *command: str) -> tuple[int, str]:
     """Runs a program of the environment in an empty folder, so that nothing is found by accident."""
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -107,6 +115,8 @@ def main() -> None:
             needed = [core, wheel] if wheel in integrations else [core]
             environment.install(*map(str, needed), constraints=CONSTRAINTS)
             import_alone(environment, package)
+            if wheel in integrations:  # a class may be derived from one of a framework that is an extra
+                environment.install(extras(wheel), constraints=CONSTRAINTS)
             verify_types(environment, package)
             run([environment.python, "-m", "pip", "--disable-pip-version-check", "check"])
             if wheel is core:
