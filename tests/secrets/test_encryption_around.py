@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cli_kit import Answer, command, environment
 from sealing_kit import KEY, OTHER, PLANTED, TEXT, bytes_of, key_of, messages, tell
-from stores import STORES
+from stores import NAMES, STORES
 
 from agentstream import AgentStreamError, Client, Erased, Locked, agent, attach, step
 from agentstream.backends.base import List
@@ -217,7 +217,7 @@ def test_an_export_is_plain_and_says_so(cli: Any, tmp_path: Path) -> None:
 # --- out and in ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(STORES))
+@pytest.mark.parametrize("name", NAMES)
 def test_export_and_import(name: str, tmp_path: Path) -> None:
     backend = STORES[name](tmp_path)
     client = Client(backend, encrypt=KEY)
