@@ -18,6 +18,8 @@ TEST_TOOLS = (
     *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "respx", "hatchling", "uv"),
     *("langgraph", "langchain", "langgraph-checkpoint-conformance"),
 )
+# They bring it along with a plugin for pytest, and newer ones cannot be imported beside the oldest pydantic.
+OLDER = "langsmith==0.14.9\n"
 HEADER = "# {what}\n# Written by `make pins` from pyproject.toml and integrations/*/pyproject.toml.\n"
 
 
@@ -41,7 +43,7 @@ def main() -> None:
     (ROOT / "constraints.txt").write_text(HEADER.format(what="Every version of the default environment.") + newest)
 
     tools = [line for line in newest.splitlines() if re.match(rf"({'|'.join(TEST_TOOLS)})==", line)]
-    lowest = compile_pins(packages + "\n".join(tools) + "\n", "--resolution", "lowest-direct")
+    lowest = compile_pins(packages + "\n".join(tools) + "\n" + OLDER, "--resolution", "lowest-direct")
     what = "The oldest direct dependencies that are supported, with today's test tools."
     (ROOT / "constraints-lowest.txt").write_text(HEADER.format(what=what) + lowest)
 
