@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from agentstream.protocol import http
 from agentstream.protocol.errors import BadReply, InvalidRequest
 from agentstream.protocol.http import (
@@ -148,7 +150,7 @@ def flattened_reply(path: str, body: bytes) -> tuple[bytes, ...]:
     """The messages of a JSON reply; BadReply if it was cut short or changed on the way."""
     try:
         return flattened(body)
-    except ValueError as error:  # msgspec's and Unicode's alike
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # of which an older msgspec's is no ValueError
         raise BadReply(f"stream {path!r}: the server's reply is not the JSON it says it is: {error}") from error
 
 

@@ -35,7 +35,12 @@ def _json(value: Any) -> bytes:
         if isinstance(value, msgspec.Raw):
             return bytes(_whole.decode(value))
         found = msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors or TypeErrors
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+        msgspec.MsgspecError,
+    ) as error:
         raise NotSerializable(f"a value has no JSON form: {error}") from error
     if b"null" in found and _endless(value):
         raise NotSerializable("a value has no JSON form: it holds NaN or an infinity")
