@@ -282,8 +282,9 @@ def _typed(entries: list[Entry]) -> frozenset[str]:
 def _go_on(core: Core, new_id: str, spec: AgentSpec, options: Options, ran: Ran, *, in_loop: bool) -> Steps[None]:
     log = yield from core.require(new_id)
     try:
-        plan_for = lambda state: _plan_resume(state, spec, options)  # noqa: E731
-        ran.result = yield from _run(core, log, spec, options, plan_for, in_loop)
+        ran.result = yield from _run(
+            core, log, spec, options, lambda state: _plan_resume(state, spec, options), in_loop
+        )
         ran.returned = True
     except Diverged as error:
         ran.diverged = error

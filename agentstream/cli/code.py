@@ -16,6 +16,9 @@ def imported(named: str, what: str = "agent") -> Callable[..., Any]:
     module, colon, path = named.partition(":")
     if not (module and colon and path):
         raise UsageError(f"{named!r} names no {what}", hint=f"MODULE:{what.upper()}, as support.agents:answer")
+    if module.endswith(".py"):
+        name = module[:-3].replace("/", ".")
+        raise UsageError(f"{module} is a file, and a module is named without .py", hint=f"{name}:{path}")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

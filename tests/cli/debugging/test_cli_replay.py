@@ -158,6 +158,11 @@ def test_wrong_replays(cli, recorded):
         assert "mistake in agentstream" not in answer.err
 
 
+def test_a_file_in_place_of_a_module(cli, recorded):
+    answer = cli("replay", "s1", "bots.py:support")
+    assert (answer.code, "bots:support" in answer.err) == (2, True), answer.err
+
+
 def test_where_it_raises_or_waits(cli, recorded, store):
     with Client(store) as client:
         client.session("asking").run(imported(recorded["support"]), "x")
