@@ -3,13 +3,15 @@
 The table here is a starting point: list prices in US dollars for a million tokens, as they were in 2025.
 `$AGENTSTREAM_PRICES` names a JSON file of the same form that goes before it:
 `{"model": {"input": 2.5, "output": 10, "cached": 1.25}}`. A model is found by its name, or by
-the longest name in the table that its own begins with (`gpt-4o-2024-08-06` is a `gpt-4o`).
+the longest name in the table of which its own is a version (`gpt-4o-2024-08-06` is a `gpt-4o`,
+`gpt-4o-audio-preview` is none: another model of the family has another price).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "AGENTSTREAM_PRICES"
 MILLION = 1_000_000
+_VERSION = re.compile(r"[-:@](?:v?[\d.:-]+|latest)")
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -51,6 +54,7 @@ KNOWN: Prices = {
     "claude-haiku-4-5": Price(1, 5, 0.1),
     "claude-sonnet-4": Price(3, 15, 0.3),
     "claude-opus-4": Price(15, 75, 1.5),
+    "claude-opus-4-5": Price(5, 25, 0.5),
     "gemini-2.5-pro": Price(1.25, 10, 0.31),
     "gemini-2.5-flash": Price(0.3, 2.5, 0.075),
     "gemini-2.5-flash-lite": Price(0.1, 0.4, 0.025),
@@ -109,11 +113,11 @@ def _table(given: Any, where: str) -> Prices:
 
 
 def price_of(model: str, prices: Prices) -> Price | None:
-    """The price of a model by its name, or by the longest known beginning of it that ends at a `-`, `:` or `@`."""
+    """The price of a model by its name, or by the longest known name that only a version or a date is added to."""
     name = model.rpartition("/")[2]
     if name in prices:
         return prices[name]
-    fitting = [known for known in prices if name.startswith(known) and name[len(known)] in "-:@"]
+    fitting = [known for known in prices if name.startswith(known) and _VERSION.fullmatch(name, len(known))]
     return prices[max(fitting, key=len)] if fitting else None
 
 

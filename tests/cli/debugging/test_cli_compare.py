@@ -9,6 +9,7 @@ import pytest
 from cli_kit import EVIL
 
 from agentstream import Client, agent, step
+from agentstream.sessions.prices import price_of, prices_from
 
 SGR = re.compile(r"\x1b\[\d+m")
 
@@ -97,6 +98,12 @@ def test_the_family_of_a_session(cli, store):
     assert cli("tree", "s1", "--json").data[0]["branches"][0]["branches"][0]["id"] == "s1-c"
     assert [line["depth"] for line in cli("tree", "s1", "--jsonl").lines] == [0, 1, 2]
     assert cli("tree", "nothing").code == 3
+
+
+def test_a_price_is_of_a_model_and_its_versions_alone():
+    prices = prices_from({"own": {"input": 3, "output": 1}})
+    assert all(price_of(name, prices) for name in ("own", "own-1", "x/own-2024-08-06", "own@20250101", "own-latest"))
+    assert not any(price_of(name, prices) for name in ("own-audio-preview", "owner", "own-pro", "gpt-5.5", "ow"))
 
 
 def test_costs_by_the_users_prices(cli, store, tmp_path):
