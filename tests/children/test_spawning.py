@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from acting import act, made
 from crashing import CrashingBackend
 from people_kit import waiting
 from pydantic import BaseModel
@@ -28,19 +29,6 @@ from agentstream import (
     step,
 )
 from agentstream.backends.base import Backend
-
-made: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_made() -> None:
-    made.clear()
-
-
-@step
-def act(name: str) -> str:
-    made.append(name)
-    return name.upper()
 
 
 class Point(BaseModel):

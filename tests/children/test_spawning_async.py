@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from acting import made
 from people_kit import asked
 
 from agentstream import (
@@ -19,13 +20,6 @@ from agentstream import (
     spawn,
     step,
 )
-
-made: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_made() -> None:
-    made.clear()
 
 
 @step

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from acting import act, made
 from people_kit import answer_plain, kinds, reasons, waiting
 from pydantic import BaseModel, field_validator
 
@@ -26,19 +27,6 @@ from agentstream import (
 )
 from agentstream.backends.base import Backend
 from agentstream.sessions import moments
-
-made: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_made() -> None:
-    made.clear()
-
-
-@step
-def act(name: str) -> str:
-    made.append(name)
-    return name.upper()
 
 
 @agent

@@ -10,19 +10,13 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
+from acting import made
 from people_kit import answer_plain, asked
 
 from agentstream import AsyncClient, Client, Fenced, RunWaiting, aask, agent, ask, step
 from agentstream.agents.waiting import room_of
 from agentstream.backends.base import Backend
 from agentstream.sessions.state import State
-
-made: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_made() -> None:
-    made.clear()
 
 
 @step

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from acting import made
 from people_kit import append_plain, waiting
 
 from agentstream import (
@@ -23,13 +24,6 @@ from agentstream import (
     step,
 )
 from agentstream.backends.base import Backend
-
-made: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_made() -> None:
-    made.clear()
 
 
 def said(text: str, **more: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from acting import made
 from people_kit import kinds, waiting
 
 from agentstream import (
@@ -23,13 +24,6 @@ from agentstream import (
     step,
 )
 from agentstream.sessions import moments
-
-made: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_made() -> None:
-    made.clear()
 
 
 @pytest.fixture

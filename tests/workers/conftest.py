@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from acting import nothing_made
 
 from agentstream import Client
+
+__all__ = ["client", "nothing_made"]
 
 
 @pytest.fixture(params=["disk", "memory"])

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from acting import act, made
 from crashing import CrashingBackend
 from hostile import HostileBackend
 from people_kit import waiting
@@ -29,19 +30,6 @@ from agentstream import (
     step,
 )
 from agentstream.agents.work import glob
-
-made: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_made() -> None:
-    made.clear()
-
-
-@step
-def act(name: str) -> str:
-    made.append(name)
-    return name.upper()
 
 
 @agent
