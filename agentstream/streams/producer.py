@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -74,7 +75,7 @@ class AsyncAppending(_Appended):
         return await self._owner._drive(self._position(timeout))
 
 
-class _Face:
+class _Face(ABC):
     """What both producers share."""
 
     def __init__(
@@ -120,8 +121,9 @@ class _Face:
         """
         self._delivery.claim()
 
+    @abstractmethod
     def _wake(self) -> None:
-        raise NotImplementedError
+        """Has somebody look at the queue again."""
 
     def _checked(self) -> None:
         if self._closed:
