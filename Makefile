@@ -10,6 +10,7 @@ PYTEST_ARGS ?=
 
 PY := .venv/bin/python
 LOWEST := .venv-lowest/bin/python
+LOWEST_SDKS := .venv-lowest-sdks/bin/python
 BENCH := .venv-bench/bin/python
 PYTEST = -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
@@ -36,10 +37,12 @@ test: setup  ## every test but the slow ones
 
 test-all: setup  ## the slow ones too, then what `make test` does on the oldest supported versions
 	@$(PYTHON) tools/setup.py lowest
+	@$(PYTHON) tools/setup.py lowest-sdks
 	@$(PY) tools/node.py
 	@$(PYTHON) tools/cargo.py
 	AGENTSTREAM_TEST_ALL=1 $(PY) $(PYTEST) --timeout 1800
-	$(LOWEST) $(PYTEST)
+	$(LOWEST) $(PYTEST) tests integrations/anthropic integrations/langgraph integrations/openai
+	$(LOWEST_SDKS) $(PYTEST) integrations/claude-agent-sdk integrations/mcp integrations/openai-agents integrations/pydantic-ai
 
 lint: setup  ## style, format, types, and which floor may import which
 	$(PY) -m ruff check .
@@ -58,9 +61,9 @@ bench: python  ## what it costs, beside its peers
 wheels: setup  ## builds every wheel, imports each in a clean environment, verifies the types it exports
 	$(PY) tools/check_wheels.py
 
-pins: setup  ## writes constraints.txt and constraints-lowest.txt anew
+pins: setup  ## writes constraints*.txt anew
 	$(PY) tools/pin.py
 
 clean:  ## removes what the other targets made
-	rm -rf .venv .venv-lowest .venv-bench dist build .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-lowest .venv-lowest-sdks .venv-bench dist build .pytest_cache .hypothesis .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

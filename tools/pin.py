@@ -1,4 +1,4 @@
-"""`make pins`: writes constraints.txt (the newest versions) and constraints-lowest.txt (the oldest we support).
+"""`make pins`: writes constraints.txt (the newest versions) and constraints-lowest*.txt (the oldest we support).
 
 Both hold for every supported Python. They name versions only, never where to get them.
 """
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setup import ROOT, projects
+from setup import KINDS, ROOT, editable, projects
 
 OLDEST_PYTHON = "3.10"
 # Versions that these tools bring along from the newest set, so that old libraries are tested by today's tools.
@@ -36,16 +36,23 @@ def compile_pins(source: str, *options: str) -> str:
     return found.stdout
 
 
+def requirements(kind: str) -> str:
+    """The distributions that a kind of environment holds, as a file of requirements."""
+    return "\n".join(editable(kind)).replace("--editable\n", "-e ") + "\n"
+
+
 def main() -> None:
-    packages = "".join(f"-e {project}{'[cli,encryption,server]' * (project == ROOT)}\n" for project in projects())
     groups = [part for group in ("dev", "bench") for part in ("--group", f"{ROOT / 'pyproject.toml'}:{group}")]
-    newest = compile_pins(packages + "uv\n", "--upgrade", *groups)
+    newest = compile_pins(requirements("default") + "uv\n", "--upgrade", *groups)
     (ROOT / "constraints.txt").write_text(HEADER.format(what="Every version of the default environment.") + newest)
 
     tools = [line for line in newest.splitlines() if re.match(rf"({'|'.join(TEST_TOOLS)})==", line)]
-    lowest = compile_pins(packages + "\n".join(tools) + "\n" + OLDER, "--resolution", "lowest-direct")
     what = "The oldest direct dependencies that are supported, with today's test tools."
-    (ROOT / "constraints-lowest.txt").write_text(HEADER.format(what=what) + lowest)
+    for kind in ("lowest", "lowest-sdks"):
+        older = OLDER * (kind == "lowest")
+        wanted = requirements(kind) + "\n".join(tools) + "\n" + older
+        lowest = compile_pins(wanted, "--resolution", "lowest-direct")
+        (ROOT / KINDS[kind][1]).write_text(HEADER.format(what=what) + lowest)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`make setup`: an environment with the core, every integration (all editable) and the tools to work on them.
 
-Does nothing, silently, while what it would install has not changed. Usage: setup.py [default|lowest|bench]
+Does nothing, silently, while what it would install has not changed. Usage: setup.py [default|lowest|lowest-sdks|bench]
 Runs before anything is installed, so it takes the standard library alone.
 """
 
@@ -15,24 +15,33 @@ from environment import Environment
 from running import Failed, say
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = "[cli,encryption,server]"
+EXTRAS = "[cli,encryption,otel,pytest,server]"
+# Agent frameworks that need a newer pydantic than the core does: their oldest versions have an environment of their own.
+FRAMEWORKS = ("claude-agent-sdk", "mcp", "openai-agents", "pydantic-ai")
 # name: (folder, constraints, dependency group)
 KINDS = {
     "default": (".venv", "constraints.txt", "dev"),
     "bench": (".venv-bench", "constraints.txt", "bench"),  # apart: its packages bring pytest plugins along
     "lowest": (".venv-lowest", "constraints-lowest.txt", "test"),
+    "lowest-sdks": (".venv-lowest-sdks", "constraints-lowest-sdks.txt", "test"),
 }
 
 
-def projects() -> list[Path]:
-    """The distributions of this checkout: the core, then the integrations."""
-    return [ROOT, *sorted(file.parent for file in ROOT.glob("integrations/*/pyproject.toml"))]
+def projects(kind: str = "default") -> list[Path]:
+    """The distributions of this checkout that a kind of environment holds: the core, then the integrations."""
+    found = sorted(file.parent for file in ROOT.glob("integrations/*/pyproject.toml"))
+    return [ROOT, *(project for project in found if kind != "lowest" or project.name not in FRAMEWORKS)]
 
 
-def fingerprint(constraints: Path) -> str:
+def editable(kind: str) -> list[str]:
+    """What an installer takes for them, the core with its extras."""
+    return [part for project in projects(kind) for part in ("--editable", f"{project}{EXTRAS * (project == ROOT)}")]
+
+
+def fingerprint(kind: str, constraints: Path) -> str:
     """Changes when something that is installed, where, or by which Python does."""
     seal = hashlib.sha256(f"{ROOT} {sys.version}".encode())
-    for file in (constraints, *(project / "pyproject.toml" for project in projects())):
+    for file in (constraints, *(project / "pyproject.toml" for project in projects(kind))):
         seal.update(file.read_bytes())
     return seal.hexdigest()
 
@@ -42,7 +51,7 @@ def main(kind: str) -> None:
     constraints = ROOT / pins
     environment = Environment(ROOT / folder)
     stamp = environment.folder / "agentstream-setup"
-    wanted = fingerprint(constraints)
+    wanted = fingerprint(kind, constraints)
     if stamp.exists() and stamp.read_text() == wanted:
         return
 
@@ -50,11 +59,10 @@ def main(kind: str) -> None:
     say(f"Setting up {folder}: agentstream, its integrations and what it takes to work on them (a minute or so, once)")
     if not environment.works():
         environment.make()
-    editable = [part for project in projects() for part in ("--editable", f"{project}{EXTRAS * (project == ROOT)}")]
     say("Installing what pyproject.toml and integrations/*/pyproject.toml ask for")
     try:
         environment.install(
-            *editable,
+            *editable(kind),
             "--group",
             f"{ROOT / 'pyproject.toml'}:{group}",
             constraints=constraints,

@@ -1,0 +1,4 @@
+"""Makes every run of Pydantic AI durable: model and tool calls are steps of an agentstream session."""
+
+__all__: list[str] = []
+__version__ = "0.1.0"
