@@ -15,7 +15,7 @@ BENCH := .venv-bench/bin/python
 PYTEST = -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help python setup demo test test-all lint format bench wheels pins clean
+.PHONY: help python setup demo test test-all lint format ui bench wheels pins clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## */make \1 - /p' $(MAKEFILE_LIST)
@@ -33,12 +33,14 @@ demo: setup  ## an agent is killed, resumed, forked and replayed, in front of yo
 
 test: setup  ## every test but the slow ones
 	@$(PY) tools/node.py
+	@$(PY) tools/chromium.py
 	$(PY) $(PYTEST)
 
 test-all: setup  ## the slow ones too, then what `make test` does on the oldest supported versions
 	@$(PYTHON) tools/setup.py lowest
 	@$(PYTHON) tools/setup.py lowest-sdks
 	@$(PY) tools/node.py
+	@$(PY) tools/chromium.py
 	@$(PYTHON) tools/cargo.py
 	AGENTSTREAM_TEST_ALL=1 $(PY) $(PYTEST) --timeout 1800
 	$(LOWEST) $(PYTEST) tests integrations/anthropic integrations/langgraph integrations/openai
@@ -53,6 +55,9 @@ lint: setup  ## style, format, types, and which floor may import which
 format: setup  ## puts style and format right where a tool can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+ui: setup  ## builds the inspector's page: inspector/ to agentstream/inspector/static
+	@$(PY) tools/page.py build
 
 bench: python  ## what it costs, beside its peers
 	@$(PYTHON) tools/setup.py bench

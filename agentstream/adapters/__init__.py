@@ -17,7 +17,8 @@ and nothing deeper than this module and `agentstream` itself:
    where the run's function ends first, that is the outcome. Once the run has ended, all of a
    call's methods do nothing.
 6. *Mute*: `muted()` makes every recording below it transparent, for a step that itself
-   calls things other integrations would record.
+   calls things other integrations would record. `inside(call)` does too, for a tool's own code:
+   `current_step()` and `delta()` there are of that call.
 
     def call_model(request):
         if not adapters.recording():
@@ -47,7 +48,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentstream.agents.calls import Served, StepCall
-from agentstream.agents.context import Lane, finders
+from agentstream.agents.context import Lane, finders, inside
 from agentstream.agents.deltas import Deltas
 from agentstream.agents.opening import aopen_step, diverge, muted, open_step, recording
 from agentstream.agents.recorder import STEP_ITEMS, Change, Hold, Recorder
@@ -92,14 +93,17 @@ __all__ = [
     "fold",
     "fork",
     "fresh_id",
+    "inside",
     "muted",
     "open_step",
     "parse_range",
     "recorder",
     "recording",
     "replay_by",
+    "same_place",
     "session_ids",
     "value_of",
+    "whole",
     "write_ranges",
 ]
 
@@ -125,6 +129,11 @@ def replay_by(replayer: Callable[..., Steps[Any] | None]) -> None:
 def are_one(client: Any, other: Any) -> bool:
     """Whether two clients, sync or async, are faces of one."""
     return client._core is other._core
+
+
+def same_place(client: Any, other: Any) -> bool:
+    """Whether two clients keep their sessions in one place: what one reads of them is what the other wrote."""
+    return are_one(client, other) or client._core.backend.name == other._core.backend.name != "memory:"
 
 
 def recorder(client: Any, session: str) -> Recorder:
@@ -164,3 +173,11 @@ def value_of(event: Event) -> dict[str, Any]:
 
     value = loads(event.raw).get("value")
     return value if isinstance(value, dict) else {}
+
+
+def whole(event: Event) -> Any:
+    """What an event says, decoded, whatever its type. Reads what of it is kept in blobs: BlobLost."""
+    from agentstream.sessions.events import is_wrapped
+    from agentstream.sessions.large import whole_value
+
+    return event.value if is_wrapped(event.type) else whole_value(event)

@@ -20,6 +20,7 @@ import msgspec
 
 from agentstream.agents.context import Lane
 from agentstream.agents.journal import Call, Entry
+from agentstream.agents.locations import calling_place
 from agentstream.agents.outcomes import RecordedError
 from agentstream.agents.worker import Worker
 from agentstream.backends.driving import adrive, drive
@@ -114,6 +115,8 @@ class StepCall:
     """Gives `(result, usage)` where the run's function ends and nobody finished this call: a stream left half read."""
     changed: Changes | None = field(default=None, repr=False)
     """What is to be sent otherwise than the code asks; who opened the step as `changeable` heeds it."""
+    code: str | None = field(default=None, repr=False)
+    """The place in the user's code that makes the call, where it is known."""
     _deltas: int = 0
     _delta: _Delta | None = field(default=None, repr=False)
     _held: Held = field(init=False, repr=False)
@@ -184,6 +187,8 @@ class StepCall:
         self._done = False
         worker.progress.took_off()
         worker.open_calls[self] = None
+        if worker.core.observer is not None:
+            worker.core.observer.began(self)
         if self.effect == "once" or (self.effect == "repeat" and worker.pure_pending and not worker.ahead):
             try:
                 yield from worker.flush()
@@ -197,7 +202,7 @@ class StepCall:
     def next(self) -> StepCall:
         """A further attempt of this step, to be begun."""
         made = StepCall(self.worker, self.lane, self.id, self.call, self.effect, self.data, entry=self.entry)
-        made.changed = self.changed
+        made.changed, made.code = self.changed, self.code
         return made
 
     def _put_start(self) -> None:
@@ -207,6 +212,9 @@ class StepCall:
             "input": self.data,
             "fingerprint": str(self.call[2]),
         }
+        self.code = self.code or calling_place()
+        if self.code is not None:
+            value["code"] = self.code
         if self.effect != "repeat":
             value["effect"] = self.effect
         if self.effect == "once":
@@ -276,7 +284,7 @@ class StepCall:
         `retried`: another attempt follows at once, and the code sees only what comes of that.
         Returns what the code is to see: the error, or what the record says if something was taken out of it.
         """
-        error = error or RuntimeError("the call failed")
+        error = RuntimeError("the call failed") if error is None else error  # which may be falsy
         recorded = RecordedError.of(error, self.rules)
         value: dict[str, Any] = {"error": recorded.stored()}
         if result is not None:
@@ -314,7 +322,7 @@ class StepCall:
 
     def _end(self, value: dict[str, Any], *, in_loop: bool) -> Steps[None]:
         worker = self.worker
-        if not self._close():
+        if not self._close(value):
             worker.check()  # nobody may take for durable what is not
         pure, ahead = self.effect == "pure", self.effect == "repeat" and worker.ahead
         if pure:
@@ -334,8 +342,8 @@ class StepCall:
             if turn is not None:
                 worker.turnstile.happened(turn)
 
-    def _close(self) -> bool:
-        """Whether there is anything to end: the run goes on."""
+    def _close(self, value: dict[str, Any] | None = None) -> bool:
+        """Whether there is anything to end: the run goes on. `value` is the outcome, if there is to be one."""
         if self.worker.ended:
             self._done = True
             return False
@@ -347,6 +355,8 @@ class StepCall:
         self._done = True
         self.worker.open_calls.pop(self, None)
         self.worker.progress.landed()
+        if self.worker.core.observer is not None:
+            self.worker.core.observer.ended(self, value)
         return True
 
     def leave(self) -> None:
@@ -354,7 +364,7 @@ class StepCall:
         if self.if_left is not None and not self._done:
             result, usage = self.if_left()
             value = self._finished(self.encoded(result), usage)
-            self._close()
+            self._close(value)
             self.worker.put("outcome", self.key, value, packed="result")
 
     def finish(self, result: Any, *, usage: dict[str, Any] | None = None) -> Any:
@@ -411,8 +421,9 @@ class StepCall:
             self.worker.put("outcome", self.key, {"cancelled": True})
 
     def _put_cancelled(self, more: dict[str, Any] | None = None) -> None:
-        if self._close() and self._goes_on:
-            self.worker.put("outcome", self.key, {"cancelled": True, **(more or {})}, packed="result")
+        value = {"cancelled": True, **(more or {})}
+        if self._close(value) and self._goes_on:
+            self.worker.put("outcome", self.key, value, packed="result")
 
     @property
     def _goes_on(self) -> bool:

@@ -8,6 +8,7 @@ from agentstream.agents.calls import START_WITHIN
 from agentstream.agents.context import Lane, current_lane, enter, leave
 from agentstream.agents.generators import Left, passed_on
 from agentstream.agents.journal import ROOT
+from agentstream.agents.observing import observed
 from agentstream.agents.outcomes import RecordedError
 from agentstream.backends.driving import Call
 
@@ -32,7 +33,8 @@ def child_run(spec: AgentSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *,
     call_args, call_kwargs = spec.call(arguments.data, arguments.typed)
     token = enter(Lane(worker, key, lane, lane.owner, worker.journal.lane(key, ROOT)))
     try:
-        result = yield Call(lambda: spec.function(*call_args, **call_kwargs))
+        with observed(worker, key, spec.name):
+            result = yield Call(lambda: spec.function(*call_args, **call_kwargs))
         value, data, typed = spec.returned(result, worker.core.rules)
     except Exception as error:
         _end(worker, key, "failed", {"error": RecordedError.of(error, worker.core.rules).stored()})
@@ -81,7 +83,9 @@ def _begin(worker: Worker, lane: Lane, entry: Entry | None, spec: AgentSpec, arg
     return key
 
 
-def run_value(spec: AgentSpec, arguments: Arguments, parent: str | None = None) -> dict[str, Any]:
+def run_value(
+    spec: AgentSpec, arguments: Arguments, parent: str | None = None, trace: str | None = None
+) -> dict[str, Any]:
     """The stored value of a `run` event."""
     return {
         "agent": spec.name,
@@ -89,6 +93,7 @@ def run_value(spec: AgentSpec, arguments: Arguments, parent: str | None = None) 
         "fingerprint": str(arguments.fingerprint),
         **({"typed": True} if arguments.typed else {}),
         **({"parent": parent} if parent is not None else {}),
+        **({"trace": trace} if trace is not None else {}),
     }
 
 

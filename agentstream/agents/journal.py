@@ -59,6 +59,11 @@ class Entry(msgspec.Struct, eq=False):
         return self.step.outcome if self.step is not None else None
 
     @property
+    def code(self) -> str | None:
+        """The place in the code that made the recorded call."""
+        return self.step.code if self.step is not None else None
+
+    @property
     def served(self) -> bool:
         """Whether code that comes here gets the recorded outcome."""
         outcome = self.outcome

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from agentstream.agents.calls import Effect, Served, StepCall, unknown
 from agentstream.agents.context import current_lane, inside, is_muted, lane_here
-from agentstream.agents.divergence import calling_code
+from agentstream.agents.locations import calling_code
 from agentstream.agents.outcomes import RecordedError
 from agentstream.agents.stops import Stop
 from agentstream.agents.worker import Worker
@@ -59,10 +59,12 @@ def opening(
     retry: bool = False,
     at: str | None = "arguments",
     changeable: bool | Collection[str] = False,
+    code: str | None = None,
     in_loop: bool = False,
 ) -> Steps[StepCall]:
     """Gives the step its place and its number; see `open_step`. `at`: how paths to what is in `input` begin;
-    `changeable` may be the names that the input can be given, whether it has them or not."""
+    `changeable` may be the names that the input can be given, whether it has them or not; `code` is where the call
+    stands, by default who calls this."""
     lane = current_lane()
     if lane is None:
         raise AgentStreamError(f"{kind} {name!r}: there is no run here; ask recording() first")
@@ -85,13 +87,14 @@ def opening(
     entry = yield from worker.lanes.place(lane, call, data, in_loop=in_loop)
     assert lane.entry is not None
     step = StepCall(worker, lane, StepKey(lane.run, lane.entry.id, lane.cursor - 1, 0), call, effect, data, entry=entry)
+    step.code = code
     if worker.watch is not None:
         worker.watch.reached(worker, step)
     yield from _fetch(worker, entry)
     step.served = _outcome(worker, step)
     if step.served is None:
         if worker.steering is not None:
-            worker.steering.prepare(step, changeable=changeable)
+            yield from worker.steering.ready(step, changeable=changeable, in_loop=in_loop)
         yield from step.beginning()
         if worker.steering is not None:
             yield from worker.steering.mock(step, in_loop=in_loop)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 STALLED = 2.0
 """Seconds without any progress of the run after which something that was waited for is taken not to come."""
 
+ALONE = 0.3
+"""The same where it can be seen that nobody else is about."""
+
 STALLED_BY_STRANGERS = 20.0
 """The same while tasks or threads are about that may still turn out to be the missing lane."""
 
@@ -36,6 +39,8 @@ class Progress:
     def __init__(self, is_ours: Callable[[contextvars.Context], bool]) -> None:
         """`is_ours` tells of a context whether it holds the run."""
         self._is_ours = is_ours
+        self.alone: Callable[[], bool] | None = None
+        """Tells whether nothing else can come, where that can be seen."""
         self.moves = 0
         self.flying = 0
         """Steps being made."""
@@ -74,15 +79,20 @@ class Progress:
     def patience(self, awaited: Future[None], *, at_most: float | None = None) -> Steps[bool]:
         """Waits until `awaited`; False once nothing has moved for so long that nothing will."""
         quiet = 0.0
+        enough = STALLED if at_most is None else at_most
+        seconds = enough if self.alone is None else min(ALONE, enough)
         while True:
             before = self.moves
-            seconds = STALLED if at_most is None else at_most
             try:
                 yield Wait(awaited, seconds)
                 return True
             except TimeoutError:
                 quiet = quiet + seconds if self.moves == before and not self.flying else 0.0
-                if quiet >= STALLED_BY_STRANGERS or (quiet and (at_most is not None or not self._strangers())):
+                if quiet >= STALLED_BY_STRANGERS or (
+                    quiet >= enough and (at_most is not None or not self._strangers())
+                ):
+                    return False
+                if quiet and self.alone is not None and self.alone():
                     return False
 
     def _strangers(self) -> bool:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentstream.agents.writer import Writer
 from agentstream.errors import Fenced, NotFound
 from agentstream.sessions.claims import release, win
-from agentstream.sessions.events import write_event
+from agentstream.sessions.events import user_value, write_event
 from agentstream.sessions.history import reading
 from agentstream.sessions.packing import Packer
 from agentstream.sessions.state import State, fold
@@ -57,8 +57,10 @@ class Hold:
         self.lock = threading.RLock()
         self.packer = Packer(claim.number, first=STEP_ITEMS)
         """For what steps write: they share one writer, so they share one numbering."""
+        self.rules = rules
+        """What is taken out of what is written. `put` looks for their patterns alone: what is in a form of the engine's
+        own must have been redacted before."""
         self._writer = writer
-        self._rules = rules
         self._process = os.getpid()
 
     @property
@@ -66,22 +68,24 @@ class Hold:
         """False in a process that was forked: a claim has one owner."""
         return self._process == os.getpid()
 
-    def put(self, *changes: Change) -> None:
-        """Takes events along with the next append, in this order. Raises what an earlier append failed with."""
-        after = ((kind, key, self._rules.overwritten(value)) for kind, key, value in changes)
-        self._writer.put(*(write_event(*change, claim=self.number) for change in after))
+    def put(self, *changes: Change, untimed: Collection[str] = ()) -> None:
+        """Takes events along with the next append, in this order. Raises what an earlier append failed with.
+
+        `untimed`: keys of events that say themselves when it was, and need no timestamp beside."""
+        after = ((kind, key, self.rules.overwritten(value)) for kind, key, value in changes)
+        self._writer.put(*(write_event(*change, claim=self.number, timed=change[1] not in untimed) for change in after))
 
     def put_soon(self, change: Change, *, operation: str = "insert") -> None:
         """Takes an event along with the next append, which comes soon; nobody waits for it."""
         kind, key, value = change
-        message = write_event(kind, key, self._rules.overwritten(value), claim=self.number, operation=operation)
+        message = write_event(kind, key, self.rules.overwritten(value), claim=self.number, operation=operation)
         self._writer.put(message, within=SOON)
 
     def deltas(self, source: str, attempt: int = 1) -> Deltas:
         """What the step of this key says while it goes on."""
         from agentstream.agents.deltas import Deltas
 
-        return Deltas(self._writer, self._rules, self.number, source, attempt)
+        return Deltas(self._writer, self.rules, self.number, source, attempt)
 
     def durable(self) -> Steps[None]:
         """Returns when everything put until now is durable. Raises Fenced, StoreError."""
@@ -128,21 +132,40 @@ class Recorder:
         self._hold = Hold(Writer(self._core.backend, self.session, claim), claim, self._core.rules)
         return self._hold
 
+    def form(self, kind: str, value: Mapping[str, Any], log: Log) -> Steps[dict[str, Any]]:
+        """A user's value as an event of this type stores it: redacted, and what is large of it kept already.
+
+        `log` is the session's, as `take` shows it to `check`. Raises NotSerializable, StoreError.
+        """
+        from agentstream.sessions.large import kept
+
+        stored = self._core.rules.event(kind, user_value(kind, value))
+        return (yield from kept(self._core.blobs, kind, stored, log.births))
+
     def let_go(self, hold: Hold) -> Steps[None]:
         """Gives back a lease that was kept. The claim stays in use."""
         yield from release(hold.claim)
 
-    def task(self, hold: Hold, run: str, log: Log, *, lives: Sequence[Event] | None = None) -> Steps[TaskWorker]:
+    def task(
+        self,
+        hold: Hold,
+        run: str,
+        log: Log,
+        *,
+        lives: Sequence[Event] | None = None,
+        engine: frozenset[str] = frozenset(),
+    ) -> Steps[TaskWorker]:
         """Code under `hold` whose steps are recorded under `run`; its calls find it by `adapters.find_tasks_by`.
 
-        `lives`: where `log` holds no step of it, its `session` and `rewind` events are enough.
+        `lives`: where `log` holds no step of it, its `session` and `rewind` events are enough. `engine`: top names
+        of the modules that run the code, which make no steps themselves.
         """
         from agentstream.agents.tasks import TaskWorker
 
         state = fold(log) if lives is None else State(log.session, log.incarnation, lives)
         if lives is None:
             yield from reading(state.events, state.first_of(run))
-        return TaskWorker(self._core, self.session, state, run, hold.claim, hold._writer, hold.packer)
+        return TaskWorker(self._core, self.session, state, run, hold.claim, hold._writer, hold.packer, engine=engine)
 
     def replayed(self, run: str, state: State) -> TaskWorker:
         """Code that is replayed: its steps are served from what `state` has of `run`, and none is made."""

@@ -14,8 +14,9 @@ import msgspec
 from msgspec import structs
 
 from agentstream.agents.agent import Arguments
-from agentstream.agents.divergence import Divergence, compare, raised_at
+from agentstream.agents.divergence import Divergence, compare
 from agentstream.agents.journal import Journal
+from agentstream.agents.locations import raised_at
 from agentstream.agents.outcomes import RecordedError
 from agentstream.agents.replay_live import Live, run_on
 from agentstream.agents.replay_matching import KeepGoing, Ordered, lanes_for

@@ -129,6 +129,10 @@ class Steering:
         if self._changes and call.kind == MODEL and not call.name.endswith(_EMBEDS):
             self._change(call, changeable=changeable)
 
+    def ready(self, call: StepCall, *, changeable: bool | Collection[str], in_loop: bool) -> Steps[None]:
+        yield from ()
+        self.prepare(call, changeable=changeable)
+
     def _change(self, call: StepCall, *, changeable: bool | Collection[str]) -> None:
         system = self._changes.system
         form = call.encoded(system).data if system is not None else None  # as it may be recorded

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
-from agentstream.agents.divergence import Divergence, calling_code, compare
+from agentstream.agents.divergence import Divergence, compare
 from agentstream.agents.journal import Call, Entry, describe, same
 from agentstream.agents.lanes import Lanes, _entry, _free, _opener
+from agentstream.agents.locations import calling_code
 from agentstream.sessions.comparing import aligned
 from agentstream.sessions.fingerprints import shape_of
 
@@ -153,7 +154,8 @@ class KeepGoing(ByIdentity):
         now = describe(made.call, made.data) if made is not None else None
         lane = made.lane if made is not None else entry.lane if entry is not None else "0"
         code = made.code if made is not None else None
-        return compare(worker.before(entry), worker.journal.index(entry), lane, kind, then, now, code)
+        was = entry.code if entry is not None else None
+        return compare(worker.before(entry), worker.journal.index(entry), lane, kind, then, now, code, was)
 
 
 def lanes_for(worker: Worker, match: str, *, keep_going: bool) -> Lanes:
@@ -169,7 +171,7 @@ def lanes_for(worker: Worker, match: str, *, keep_going: bool) -> Lanes:
 
 def _drift(worker: Worker, entry: Entry, call: Call, data: Any, lane: str, code: str | None) -> Divergence:
     then, now = describe(entry.call, entry.encoded_input), describe(call, data)
-    return compare(worker.before(entry), entry.number, lane, "different_args", then, now, code)
+    return compare(worker.before(entry), entry.number, lane, "different_args", then, now, code, entry.code)
 
 
 def _called(call: Call) -> tuple[str, str]:

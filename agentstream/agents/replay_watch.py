@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from agentstream.agents.divergence import calling_code, calling_frame
+from agentstream.agents.locations import calling_code, calling_frame
 from agentstream.errors import ReplayOffline
 from agentstream.sessions import codec
 from agentstream.sessions.positions import Position

@@ -16,6 +16,7 @@ from agentstream.agents.agent import AgentSpec, Arguments, spec_of
 from agentstream.agents.children import run_value
 from agentstream.agents.context import enter, leave, run_open
 from agentstream.agents.generators import passed_on
+from agentstream.agents.observing import observed
 from agentstream.agents.outcomes import RecordedError
 from agentstream.agents.saying import end_places, tell_rest
 from agentstream.agents.stops import Stop
@@ -259,9 +260,10 @@ def _run(
         worker = Worker(core, session, state, plan.key, claim=claim, writer=writer, sync=sync, in_loop=in_loop)
         writer.stopped = worker.stop
         worker.behind = options.durability == "behind"
-        worker.steering = options.steering
-        yield from _begin(worker, spec, plan, options)
-        return (yield from _attend(worker, spec, plan))
+        worker.steering = options.steering or worker.steering
+        with observed(worker, plan.key, spec.name, resumed=plan.run is not None):
+            yield from _begin(worker, spec, plan, options)
+            return (yield from _attend(worker, spec, plan))
     except Stop as stop:
         raise stop.error from stop.__cause__
     finally:
@@ -275,7 +277,7 @@ def _begin(worker: Worker, spec: AgentSpec, plan: _Plan, options: Options) -> St
     """Writes that the run begins or goes on; RunExhausted if it has gone on too often for nothing."""
     if plan.run is None:
         assert plan.arguments is not None
-        worker.put("run", plan.key, run_value(spec, plan.arguments), packed="arguments")
+        worker.put("run", plan.key, run_value(spec, plan.arguments, trace=worker.trace), packed="arguments")
         worker.put("status", plan.key, {"status": "running"})
         yield from worker.flush()
     elif fruitless_claims(worker.state, plan.key) > options.max_attempts:

@@ -23,6 +23,7 @@ import msgspec
 from agentstream.agents.approving import approved
 from agentstream.agents.calls import Effect, StepCall, unknown
 from agentstream.agents.context import current_call, current_lane, inside, is_muted, said_outside
+from agentstream.agents.locations import calling_place
 from agentstream.agents.opening import backend_of, lane_recorded, opening
 from agentstream.agents.signatures import arguments_of, is_async_function, names_by_place, signature_of
 from agentstream.agents.stops import Stop
@@ -192,11 +193,11 @@ def _sync_step(spec: StepSpec) -> Callable[..., Any]:
 
 def _async_step(spec: StepSpec) -> Callable[..., Any]:
     @functools.wraps(spec.function)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+    async def made(args: tuple[Any, ...], kwargs: dict[str, Any], code: str | None) -> Any:
         lane = _lane_of(spec)
         if lane is None:
             return await spec.function(*args, **kwargs)
-        return _returned(await adrive(_perform(spec, args, kwargs, in_loop=True), backend_of(lane)))
+        return _returned(await adrive(_perform(spec, args, kwargs, code=code, in_loop=True), backend_of(lane)))
 
     @functools.wraps(spec.function)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -206,7 +207,8 @@ def _async_step(spec: StepSpec) -> Callable[..., Any]:
                 f"{spec.name} is an async step, and the agent that calls it is a plain function; "
                 "make the agent async and run it with AsyncClient, or the step sync"
             )
-        return wrapper(*args, **kwargs)
+        # awaited in a task of its own, it is not the user's code any more that goes on with it
+        return made(args, kwargs, calling_place() if lane is not None else None)
 
     checked.__agentstream_step__ = spec  # type: ignore[attr-defined]
     _mark_coroutine_function(checked)
@@ -249,7 +251,9 @@ def _lane_of(spec: StepSpec) -> Lane | None:
     return None
 
 
-def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, in_loop: bool) -> Steps[Any]:
+def _perform(
+    spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, code: str | None = None, in_loop: bool
+) -> Steps[Any]:
     """One call of a step: served, or made and recorded."""
     denied = None
     if spec.approve:
@@ -257,7 +261,9 @@ def _perform(spec: StepSpec, args: tuple[Any, ...], kwargs: dict[str, Any], *, i
     told = spec.told(args, kwargs)
     effect = spec.effect if denied is None else "repeat"  # nothing is acted out, so nothing can become unknown
     changeable = tuple(spec.signature.parameters) if spec.key is None else False
-    call = yield from opening(spec.kind, spec.name, told, effect=effect, changeable=changeable, in_loop=in_loop)
+    call = yield from opening(
+        spec.kind, spec.name, told, effect=effect, changeable=changeable, code=code, in_loop=in_loop
+    )
     if call.served is not None:
         return (yield from _serve(spec, call))
     if denied is not None:
@@ -299,6 +305,8 @@ def _typed(spec: StepSpec, value: Any, typed: bool) -> Any:
 
 def _attempt(spec: StepSpec, call: StepCall, body: Callable[[], Any], *, last: bool, in_loop: bool) -> Steps[Any]:
     """Calls the function and records what comes of it: what the code gets, a `_Raise` where that is an error."""
+    if call.worker.core.observer is not None:
+        body = call.worker.core.observer.within(call, body, is_async=spec.is_async)
     try:
         with inside(call):
             result = yield Call(body)

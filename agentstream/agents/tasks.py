@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from agentstream.agents.alone import nobody_else
 from agentstream.agents.context import Lane, caller_here
 from agentstream.agents.saying import tell_rest
 from agentstream.agents.stops import Stop
@@ -50,12 +51,15 @@ class TaskWorker(Worker):
         claim: Claim | None = None,
         writer: Writer | None = None,
         packer: Packer | None = None,
+        *,
+        engine: frozenset[str] = frozenset(),
     ) -> None:
-        """Without a claim and its writer: a replay."""
+        """Without a claim and its writer: a replay. `engine`: top names of the modules that run the code."""
         shared: Any = _Shared(writer) if writer is not None else None
         super().__init__(core, session, state, run, claim=claim, writer=shared)
         if packer is not None:
             self.packer = packer
+        self.progress.alone = lambda: nobody_else(engine)
 
     @property
     def record_is_whole(self) -> bool:

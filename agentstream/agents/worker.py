@@ -16,9 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentstream.agents.context import Lane, caller_here, worker_in
-from agentstream.agents.divergence import Divergence, calling_code, compare
+from agentstream.agents.divergence import Divergence, compare
 from agentstream.agents.journal import ROOT, Call, Entry, Journal, describe
 from agentstream.agents.lanes import Lanes
+from agentstream.agents.locations import calling_code
 from agentstream.agents.progress import Progress
 from agentstream.agents.stops import Stop
 from agentstream.agents.turns import Turnstile
@@ -33,9 +34,9 @@ from agentstream.sessions.positions import Position
 if TYPE_CHECKING:
     from agentstream.agents.agent import AgentSpec
     from agentstream.agents.calls import StepCall
-    from agentstream.agents.replay_live import Steering
     from agentstream.agents.replay_watch import Watch
     from agentstream.agents.saying import Place
+    from agentstream.agents.steering import Steers
     from agentstream.agents.writer import Writer
     from agentstream.backends.driving import Steps
     from agentstream.sessions.claims import Claim
@@ -73,8 +74,10 @@ class Worker:
         self.writer = writer
         self.watch: Watch | None = None
         """What stops a replay on its way."""
-        self.steering: Steering | None = None
+        self.steering: Steers | None = core.steering
         """What a run that goes on from a replay makes otherwise."""
+        self.trace: str | None = None
+        """The trace that the run is a part of, as W3C's `traceparent` writes it."""
         self.sync = sync
         self.in_loop = in_loop
         self.pid = os.getpid()
@@ -172,8 +175,9 @@ class Worker:
         """The stop for code that does not agree with the journal at `entry`."""
         recorded = describe(entry.call, entry.encoded_input) if entry is not None else None
         actual = describe(call, data) if call is not None else None
+        was = entry.code if entry is not None else None
         number = self.journal.index(entry)
-        divergence = compare(self.before(entry), number, lane, kind, recorded, actual, calling_code())
+        divergence = compare(self.before(entry), number, lane, kind, recorded, actual, calling_code(), was)
         with self._lock:
             self.divergence = self.divergence or divergence
         at = divergence.before.index

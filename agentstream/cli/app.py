@@ -29,6 +29,7 @@ from agentstream.cli.serve import serve
 from agentstream.cli.show import show
 from agentstream.cli.tail import tail
 from agentstream.cli.tree import tree
+from agentstream.cli.ui import ui
 from agentstream.cli.worker import worker
 
 app = typer.Typer(
@@ -62,6 +63,8 @@ app.command("import")(import_sessions)
 app.command("rm")(rm)
 app.command("gc")(gc)
 app.command("worker")(worker)
+app.command("ui")(ui)
+app.command("inspect", hidden=True)(ui)
 app.command("serve")(serve)
 app.command("doctor")(doctor)
 app.command("completion")(completion)

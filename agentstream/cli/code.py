@@ -13,6 +13,14 @@ from agentstream.cli.failures import UsageError
 
 def imported(named: str, what: str = "agent") -> Callable[..., Any]:
     """The function; a UsageError that says why where there is none. `what` it is, in the words of that."""
+    found = imported_thing(named, what)
+    if not callable(found):
+        raise UsageError(f"{named} is no function", hint="a compiled graph can be replayed; your code goes on with it")
+    return found
+
+
+def imported_thing(named: str, what: str = "agent") -> Any:
+    """As `imported`, for what need not be a function: a compiled graph."""
     module, colon, path = named.partition(":")
     if not (module and colon and path):
         raise UsageError(f"{named!r} names no {what}", hint=f"MODULE:{what.upper()}, as support.agents:answer")
@@ -29,6 +37,6 @@ def imported(named: str, what: str = "agent") -> Callable[..., Any]:
         ) from error
     for name in path.split("."):
         found = getattr(found, name, None)
-    if not callable(found):
+    if found is None:
         raise UsageError(f"{module} has no function {path!r}")
     return found

@@ -72,19 +72,15 @@ def diff(
 def _sides(client: Client, left: str, right: str | None) -> tuple[State, State]:
     """The states to compare. A branch stands on the right of what it was forked from."""
     from agentstream.cli.store import state_at
+    from agentstream.sessions.views.compared import check_source
 
     one = state_at(client, left)
     if right is not None:
         return one, state_at(client, right)
-    lineage = one.lineage
-    if lineage is None:
+    if one.lineage is None:
         raise Missing(f"session {one.session!r} is no fork", hint="give a second session to compare it with")
-    source = client.session(lineage.source).state()
-    if all(birth.incarnation != lineage.incarnation for _, birth in source.births):
-        raise Missing(
-            f"the session {lineage.source!r} that {one.session!r} was forked from was deleted; "
-            "the id is another session's now"
-        )
+    source = client.session(one.lineage.source).state()
+    check_source(source, one)
     return source, one
 
 
@@ -97,6 +93,7 @@ class _Printer:
 
     def steps(self) -> bool:
         from agentstream.sessions.comparing import compare_steps
+        from agentstream.sessions.views.compared import step_json
 
         compared = compare_steps(self._left, self._right)
         shown = [pair for pair in compared.pairs if self._everything or pair.kind != "same"]
@@ -109,19 +106,20 @@ class _Printer:
 
     def messages(self) -> bool:
         from agentstream.sessions.comparing import compare_messages
+        from agentstream.sessions.views.compared import said_json
 
         found = compare_messages(self._left, self._right)
         shown = [said for said in found if self._everything or said.kind != "same"]
         same = sum(said.kind == "same" for said in found)
-        if not self._structured("messages", [_said_json(said) for said in shown], same == len(found)):
+        if not self._structured("messages", [said_json(said) for said in shown], same == len(found)):
             self._head(f"{same} messages the same, {len(found) - same} not")
             for said in shown:
                 self._said(said)
         return same < len(found)
 
     def state(self) -> bool:
-        from agentstream.cli.folded import comparable
         from agentstream.sessions.diff import diff as json_diff
+        from agentstream.sessions.views.folded import comparable
 
         changes = json_diff(comparable(self._left), comparable(self._right))
         if not self._structured("state", changes, not changes):
@@ -233,26 +231,3 @@ def _ends(pair: Pair) -> list[str]:
         return [asked, ""] if pair.kind == "missing_call" else ["", asked]
     changes = pair.changes
     return [_value(changes[0], "was"), _value(changes[0], "value")] if changes else ["", ""]
-
-
-def step_json(pair: Pair) -> dict[str, Any]:
-    """A pair as `--json` gives it."""
-    return {
-        "difference": pair.kind,
-        "left": pair.left_number,
-        "right": pair.right_number,
-        "kind": pair.step.kind,
-        "name": pair.step.name,
-        "path": pair.path,
-        "diff": pair.changes,
-    }
-
-
-def _said_json(said: Said) -> dict[str, Any]:
-    return {
-        "difference": said.kind,
-        "left": said.left_number,
-        "right": said.right_number,
-        "messages": [said.left, said.right],
-        "diff": said.changes,
-    }

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from agentstream import Session
     from agentstream.cli.output import Output
     from agentstream.cli.positions import Place
+    from agentstream.sessions.prices import Prices as Table
+    from agentstream.sessions.redaction import Redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,12 @@ class Written:
 
 
 class Format(str, Enum):
-    """What an export is for: `jsonl` is complete and can be imported; the others are to be read."""
+    """What an export is for: `jsonl` is whole and can be imported, `html` opens in a browser."""
 
     jsonl = "jsonl"
     json = "json"
     markdown = "markdown"
+    html = "html"
 
 
 def export(
@@ -42,11 +45,15 @@ def export(
         str, typer.Option("-o", "--output", metavar="FILE", help="Where to; - is stdout, if that is no terminal.")
     ] = "-",
     form: Annotated[
-        Format, typer.Option("--format", help="jsonl is for import; json and markdown are for people and programs.")
+        Format, typer.Option("--format", help="jsonl is for import; html is the inspector in one file; json, markdown.")
     ] = Format.jsonl,
     forks: Annotated[
-        bool, typer.Option("--forks", help="With every fork, and forks of forks; what they share is written once.")
+        bool, typer.Option("--forks", help="With every fork, and forks of forks (jsonl: what they share once).")
     ] = False,
+    redact: Annotated[
+        str | None,
+        typer.Option("--redact", metavar="keys|MODULE:NAME", help="Takes out what these rules find; not of jsonl."),
+    ] = None,
     prices: Prices = None,
     json: Json = False,
     url: Url = None,
@@ -61,8 +68,11 @@ def export(
         raise UsageError("an export goes into a file or a pipe, not to a terminal", hint="give a file with -o FILE")
     if out == "-" and json:
         raise UsageError("--json says what was written, and stdout is where that goes", hint="give a file with -o FILE")
-    if forks and form is not Format.jsonl:
-        raise UsageError("--forks is for the jsonl format")
+    if forks and form not in (Format.jsonl, Format.html):
+        raise UsageError("--forks is for the formats jsonl and html")
+    if redact is not None and form is Format.jsonl:
+        raise UsageError("a jsonl export is byte for byte, and --redact would change it", hint="--format json")
+    rules = _rules(redact)
     with opened_client(url) as client:
         found, place = find_target(client, session)
         if place is not None and form is Format.jsonl:
@@ -72,7 +82,7 @@ def export(
         if "encrypted" in next(iter(found.events(stop=1))).value:
             print("note: the session is encrypted, and what is exported is not", file=sys.stderr)
         if form is not Format.jsonl:
-            _print(output, out, _written(found, place, form, out, prices))
+            _print(output, out, _written(found, place, form, out, prices, rules, forks=forks))
         elif out == "-":
             found.export(sys.stdout.buffer, forks=forks)
         else:
@@ -80,27 +90,72 @@ def export(
             _print(output, out, Written(list(done.sessions), done.events, done.bytes))
 
 
-def _written(session: Session, place: Place | None, form: Format, out: str, prices: str | None) -> Written:
+def _written(
+    session: Session,
+    place: Place | None,
+    form: Format,
+    out: str,
+    prices: str | None,
+    redact: Redact | None,
+    *,
+    forks: bool,
+) -> Written:
     from agentstream.cli.output import SCHEMA
     from agentstream.cli.positions import index_of
-    from agentstream.cli.readable import as_document, as_markdown
     from agentstream.cli.store import Opened, open_session
     from agentstream.cli.tree import price_table
     from agentstream.cli.values import to_json
+    from agentstream.sessions.views.readable import as_document, as_markdown
 
     opened = open_session(session)
     if place is not None:
         opened = Opened(session, opened.state.cut(index_of(place, opened.state)), sealed=False)
-    if form is Format.json:
-        text = to_json({"schema": SCHEMA, "kind": "session", "data": as_document(opened)}, indent=2)
+    if redact is not None:
+        from agentstream.sessions.redaction import Rules
+        from agentstream.sessions.views.redacting import redacted
+
+        state = redacted(opened.state, Rules(redact, session._core.backend), alive=opened.state.status != "abandoned")
+        opened = Opened(session, state, opened.sealed)
+    names = [session.id]
+    if form is Format.html:
+        at = opened.state.index if place is not None else None
+        content, names = _page(session, price_table(prices), at, redact, forks=forks)
+    elif form is Format.json:
+        document = as_document(opened.state, sealed=opened.sealed)
+        content = to_json({"schema": SCHEMA, "kind": "session", "data": document}, indent=2).encode(*_TEXT) + b"\n"
     else:
-        text = "\n".join(as_markdown(opened, price_table(prices)))
-    data = (text + "\n").encode("utf-8", "backslashreplace")
+        lines = as_markdown(opened.state, price_table(prices), sealed=opened.sealed)
+        content = "".join(f"{line}\n" for line in lines).encode(*_TEXT)
     if out == "-":
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(content)
     else:
-        Path(out).write_bytes(data)
-    return Written([session.id], opened.state.index, len(data))
+        Path(out).write_bytes(content)
+    return Written(names, opened.state.index, len(content))
+
+
+_TEXT = ("utf-8", "backslashreplace")
+
+
+def _rules(named: str | None) -> Redact | None:
+    from agentstream.cli.failures import refusing_arguments
+    from agentstream.sessions.configured import rules_named
+
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    with refusing_arguments():
+        return rules_named(named) if named is not None else None
+
+
+def _page(
+    session: Session, prices: Table, at: int | None, redact: Redact | None, *, forks: bool
+) -> tuple[bytes, list[str]]:
+    """The inspector's page with the session in it, and which sessions those are."""
+    from agentstream.inspector.exporting import embedded_documents, page_with, read_page
+
+    page = read_page()  # what is missing is said before anything is read for it
+    core = session._core
+    documents = session._drive(embedded_documents(core, session.id, prices, at=at, forks=forks, redact=redact))
+    return page_with(page, documents), list(documents["data"])
 
 
 def _print(output: Output, out: str, done: Written) -> None:

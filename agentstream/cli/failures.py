@@ -60,7 +60,7 @@ class AgentRaised(CommandError):
     @classmethod
     def of(cls, error: BaseException) -> AgentRaised:
         """The error, with the place in the user's code that raised it."""
-        from agentstream.agents.divergence import raised_at
+        from agentstream.agents.locations import raised_at
 
         place = raised_at(error)
         return cls(f"the agent raised {type(error).__name__}: {error}" + (f" ({place})" if place else ""))

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agentstream import Session
-    from agentstream.cli.edits import Input, Message
     from agentstream.cli.output import Output
     from agentstream.cli.positions import Place
+    from agentstream.sessions.edits import Input, Message
     from agentstream.sessions.state import State
 
 _ASSIGNED = re.compile(r"(?P<step>step:\d+|.+?/\d+(?:#\d+)?)=(?P<value>.*)", re.ASCII | re.DOTALL)
@@ -70,9 +70,9 @@ def fork(
     what the agent returned, as JSON.
     """
     from agentstream.cli.code import imported
-    from agentstream.cli.edits import Message
     from agentstream.cli.output import Output
     from agentstream.cli.store import find_target, opened_client
+    from agentstream.sessions.edits import Message
 
     output = Output.made(json=json, jsonl=False, color=color)
     if sum(each is not None for each in (set_outcome or None, set_input, set_message)) > 1:
@@ -119,15 +119,18 @@ def _say(output: Output, new_id: str, source: str, kept: int) -> None:
 def _edit(
     source: Session, agent: Callable[..., Any] | None, set_input: str | None, set_message: str | None, *, untyped: bool
 ) -> Input | Message | None:
-    from agentstream.cli.edits import other_input, other_message
+    from agentstream.cli.edits import refusing_edits
     from agentstream.cli.values import typed_json
+    from agentstream.sessions.edits import other_input, other_message
 
     if set_input is not None:
         from agentstream.agents.agent import spec_of
 
         with refusing_arguments():
             parameters = list(spec_of(agent).signature.parameters)
-        return other_input(source.state(), typed_json(set_input, "--set-input"), parameters, untyped=untyped)
+        given = typed_json(set_input, "--set-input")
+        with refusing_edits():
+            return other_input(source.state(), given, parameters, untyped=untyped, where="--set-input")
     if set_message is None:
         return None
     number, equals, text = set_message.partition("=")
@@ -136,15 +139,18 @@ def _edit(
             f"--set-message {set_message!r} is not N=JSON, N being the message's event",
             hint="for example --set-message '4=\"another question\"'",
         )
-    return other_message(source.state(), int(number), typed_json(text, f"--set-message {number}"), untyped=untyped)
+    where = f"--set-message {number}"
+    given = typed_json(text, where)
+    with refusing_edits():
+        return other_message(source.state(), int(number), given, untyped=untyped, where=where)
 
 
 def _went_on(output: Output, branch: Session, agent: Callable[..., Any], edit: Input | Message | None) -> Any:
     """Runs the agent on in the branch: the edited call, the open run, or the edited message's text."""
     from agentstream.agents.runs import open_run
-    from agentstream.cli.edits import Input
     from agentstream.cli.resume import going_on, print_result
     from agentstream.sessions import codec
+    from agentstream.sessions.edits import Input
 
     if isinstance(edit, Input):
         result = going_on(branch, agent, "run", **edit.arguments)
@@ -162,6 +168,7 @@ def _fork(
 ) -> tuple[int, list[str]]:
     """Makes the fork; returns how many events it keeps, and the keys of the steps whose outcome it replaces."""
     from agentstream.cli.positions import index_of
+    from agentstream.sessions.edits import first_outcome
 
     if place is not None and place.kind in ("at", "exact") and not outcomes:
         # the library cuts there without reading the session
@@ -179,15 +186,17 @@ def _fork(
         at = state.index if at is None else at  # what was read, also if more came since
     with refusing_arguments():
         source.fork(new_id, at, replace=replace or None)
-    return at if at is not None else _first_outcome(state, replace), list(replace)
+    return at if at is not None else first_outcome(state, replace), list(replace)
 
 
 def _check_types(state: State, replace: dict[str, Any]) -> None:
-    from agentstream.cli.edits import check_type
+    from agentstream.cli.edits import refusing_edits
+    from agentstream.sessions.edits import check_outcome
 
     for number, step in enumerate(state.steps):
-        if step.key in replace and step.status == "finished":
-            check_type(step.stored_result, replace[step.key], f"--set-outcome step:{number}")
+        if step.key in replace:
+            with refusing_edits():
+                check_outcome(state, step.key, replace[step.key], f"--set-outcome step:{number}")
 
 
 def _step_key(state: State, named: str) -> str:
@@ -199,11 +208,6 @@ def _step_key(state: State, named: str) -> str:
         return step_at(int(numbered[1]), state).key
     with refusing_arguments():
         return find_step(state, named).key
-
-
-def _first_outcome(state: State, keys: dict[str, Any]) -> int:
-    """Where the library cuts for these steps: just before the earliest of their outcomes."""
-    return min(step.outcome.index for step in state.steps if step.key in keys and step.outcome is not None)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentstream.cli.output import Output, Table, shortened, widths_of
-from agentstream.cli.rows import COLUMNS, Row, Rows, event_json
 from agentstream.cli.store import Opened
 from agentstream.cli.text import clean, escaped_json
 from agentstream.cli.values import resolved_value, stored_value, to_json, value_text
 from agentstream.sessions.events import Event
+from agentstream.sessions.views.rows import COLUMNS, Row, Rows, event_json
 
 _STATUS, _MARK = COLUMNS.index("status"), COLUMNS.index("mark")
 _RIGHT = frozenset(COLUMNS.index(name) for name in ("index", "ms", "tokens"))
@@ -51,7 +51,7 @@ class Printer:
         self._full = full
         self._most = max_chars
         self._raw = raw
-        self._rows = Rows(opened)
+        self._rows = Rows(opened.state)
         self._table: Table | None = None
 
     def print_range(self, first: int, last: int, *, reverse: bool = False) -> None:

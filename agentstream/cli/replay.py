@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from agentstream.sessions.state import State
 
 
+_UNSAID = {"break_": (), "match": "strict", "keep_going": False, "repeat": 1}
+"""Options of a replay as they are where nothing is said; the others are None."""
+
+
 class Matching(str, Enum):
     """How recorded steps are found for calls."""
 
@@ -90,17 +94,19 @@ def replay(
 ) -> None:
     """Runs an agent's code against a recorded session. Nothing is called or written, but with --live-from.
 
+    A compiled LangGraph graph can be given too, for a thread of its StreamSaver, without options.
+
     Exit codes: 0 it went the recorded way (or ran on to its end, or stopped where asked); 1 it diverged, or a try did
     not pass; 7 a call was not allowed; 8 the agent raised where it ran on; 9 it waits there.
     """
-    from agentstream.cli.code import imported
+    from agentstream.cli.code import imported, imported_thing
     from agentstream.cli.output import Output
     from agentstream.cli.store import find_target, open_session, opened_client
 
     if stepper and (live_from is not None or repeat > 1 or json):
         raise UsageError("--pdb does not go together with --live-from, --repeat and --json")
     output = Output.made(json=json, jsonl=False, color=color)
-    agent = imported(function)
+    agent = imported_thing(function)
     with opened_client(url) as client:
         found, place = find_target(client, session)
         if place is not None and until is not None:
@@ -142,17 +148,20 @@ def replay(
         raise typer.Exit(code)
 
 
-def _replayed(session: Session, agent: Callable[..., Any], options: dict[str, Any]) -> Report:
+def _replayed(session: Session, agent: Any, options: dict[str, Any]) -> Report:
+    import asyncio
+
     from agentstream.agents.agent import spec_of
     from agentstream.errors import NotSerializable
 
-    with refusing_arguments():
-        spec = spec_of(agent)
     try:
+        if not callable(agent):  # what an engine keeps: a graph, whose nodes may be async
+            said = {name: value for name, value in options.items() if value != _UNSAID.get(name)}
+            return asyncio.run(session.to_async().replay(agent, **said))
+        with refusing_arguments():
+            spec = spec_of(agent)
         if not spec.is_async:
             return session.replay(agent, **options)
-        import asyncio
-
         return asyncio.run(session.to_async().replay(agent, **options))
     except NotSerializable:
         raise
@@ -168,7 +177,7 @@ def _exit_code(report: Report, checked: bool) -> int:
     if report.divergence is not None:
         return FAILED
     if report.fork is None:
-        return 0
+        return 0 if report.identical else FAILED
     return RAISED if report.error is not None else 0 if report.returned else WAITS
 
 

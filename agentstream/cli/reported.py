@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from agentstream.cli.output import Output, shortened
 from agentstream.cli.text import clean
 from agentstream.cli.values import compact
+from agentstream.sessions.views.folded import cost_json
 
 if TYPE_CHECKING:
     from agentstream import Divergence, Report
-    from agentstream.sessions.prices import Cost
     from agentstream.sessions.state import State
 
 _SHOWN = 8
@@ -54,7 +54,8 @@ def print_report(output: Output, session: str, function: str, state: State, repo
 
 
 def _summary(report: Report) -> str:
-    text = f"{report.steps} of {report.recorded} recorded steps served"
+    of = f" of {report.recorded}" if report.recorded else ""  # of a graph it is not known before it has run
+    text = f"{report.steps}{of} recorded steps served"
     if report.fork is not None:
         text += f", {report.made} made in {clean(report.fork)}"
     if report.passed is not None:
@@ -73,8 +74,9 @@ def print_divergence(
     output.line(output.paint(clean(head), "yellow" if served else "red"))
     output.line(f"  recorded  {clean(shortened(_shown(divergence.recorded), room))}")
     output.line(f"  now       {clean(shortened(_shown(divergence.actual), room))}")
-    if divergence.code:
-        output.line(f"  at        {clean(divergence.code)}")
+    for label, code in (("was at", divergence.recorded_code), ("at", divergence.code)):
+        if code:
+            output.line(f"  {label:<8}  {clean(code)}")
     for change in divergence.diff[:_SHOWN]:
         output.line(f"  {clean(change['path']) or '/'}")
         for sign, name, colour in (("-", "was", "red"), ("+", "value", "green")):
@@ -138,17 +140,6 @@ def as_json(session: str, function: str, state: State, report: Report) -> dict[s
     }
 
 
-def cost_json(cost: Cost) -> dict[str, Any]:
-    """What calls cost; `dollars` is None where a price is not known."""
-    return {
-        "dollars": cost.dollars if cost.known else None,
-        "calls": cost.calls,
-        "input_tokens": cost.input_tokens,
-        "output_tokens": cost.output_tokens,
-        "unpriced": list(cost.unpriced),
-    }
-
-
 def divergence_json(state: State, divergence: Divergence) -> dict[str, Any]:
     return {
         "step": divergence.step_index,
@@ -161,6 +152,7 @@ def divergence_json(state: State, divergence: Divergence) -> dict[str, Any]:
         "actual": divergence.actual,
         "diff": divergence.diff,
         "code": divergence.code,
+        "recorded_code": divergence.recorded_code,
     }
 
 

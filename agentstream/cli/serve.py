@@ -48,7 +48,9 @@ def serve(
         bool | None, typer.Option("--local-webhooks/--no-local-webhooks", help="Webhooks may lead to this machine.")
     ] = None,
 ) -> None:
-    """Serves the streams of a store to any Durable Streams client, below /v1/stream.
+    """Serves the streams of a store to any Durable Streams client, below /v1/stream, and its sessions to front ends.
+
+    AG-UI and Vercel's AI SDK look at a session at /v1/session/SESSION/ag-ui and …/ai-sdk.
 
     Several of them may serve one store. SIGTERM and Ctrl-C end live reads and then the server;
     readers come again and miss nothing. Tokens can also stand in $AGENTSTREAM_TOKENS, apart by spaces.
@@ -56,6 +58,8 @@ def serve(
     from agentstream import Client
 
     try:
+        from agentstream.frontends.application import Mounted
+        from agentstream.frontends.application import app as frontends
         from agentstream.server import app
         from agentstream.server._running import bind
         from agentstream.server._running import serve as run
@@ -81,6 +85,7 @@ def serve(
                 largest_body=max_body,
                 local_webhooks=local_webhooks,
             )
+            both = Mounted(application, frontends(client, tokens=tokens, origins=origin or ()))
         try:
             listening = bind(host, port)
         except OSError as error:
@@ -88,7 +93,7 @@ def serve(
             raise CommandError(f"cannot listen at {host}:{port}: {reason}") from error
         place = f"[{host}]" if ":" in host else host
         where = f"http://{place}:{listening.getsockname()[1]}{application.settings.root}"
-        run(application, listening, lambda: _say(f"serving {client.name} at {where}"))
+        run(both, listening, lambda: _say(f"serving {client.name} at {where}"))
 
 
 def _look_at(client: Client) -> None:

@@ -209,7 +209,7 @@ class Stepper:
             self._output.line(clean(f"{change['op']} {change['path']}: {shortened(' -> '.join(parts), 400)}"))
 
     def _where(self, frame: FrameType | None) -> None:
-        from agentstream.agents.divergence import calling_frame
+        from agentstream.agents.locations import calling_frame
 
         lines: list[str] = []
         frame = calling_frame(frame)

@@ -14,7 +14,6 @@ from agentstream.cli.positions import GRAMMAR, Place, read_exact, read_place
 
 if TYPE_CHECKING:
     from agentstream import Client, Session
-    from agentstream.backends.driving import Steps
     from agentstream.sessions.state import State
 
 SHOWN_MATCHES = 10
@@ -116,15 +115,9 @@ class Opened:
 
 def open_session(session: Session) -> Opened:
     """Reads and folds a session once, and asks whether its worker lives and whether it is sealed."""
-    from agentstream.sessions.claims import holder_alive
-    from agentstream.sessions.state import fold
+    from agentstream.sessions.views.opening import seen
 
-    def steps() -> Steps[Opened]:
-        log = yield from session._core.require(session.id)
-        alive = yield from holder_alive(log, fold(log))
-        return Opened(session, fold(log, alive=alive), log.closed)
-
-    return session._drive(steps())
+    return Opened(session, *session._drive(seen(session._core, session.id)))
 
 
 def state_at(client: Client, text: str) -> State:

@@ -7,13 +7,12 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agentstream.protocol.problems import problem
-from agentstream.server.application import Application
 
 LARGEST_HEAD = 64 * 1024
 """Bytes of a request line with its headers."""
@@ -94,10 +93,20 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
+class Runnable(Protocol):
+    """An ASGI app that is told when it begins, in its event loop, and when it ends."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any, /) -> None: ...
+
+    def begin(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 class Server(uvicorn.Server):
     """Ends live reads when it is told to end, else it would wait for them."""
 
-    def __init__(self, config: uvicorn.Config, application: Application, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, application: Runnable, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._application = application
         self._ready = ready
@@ -125,7 +134,7 @@ def bind(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
-def serve(application: Application, listening: socket.socket, ready: Callable[[], None]) -> None:
+def serve(application: Runnable, listening: socket.socket, ready: Callable[[], None]) -> None:
     """Serves until SIGTERM, or SIGINT, which raises KeyboardInterrupt. `ready` is called once it answers."""
     config = uvicorn.Config(
         application,

@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentstream.backends.driving import drive
 from agentstream.protocol.errors import ProtocolError, SequenceGap, StreamGone
@@ -53,6 +53,10 @@ class Core:
         self.rules = Rules(redact, backend)
         self._owns: Callable[[str, str | None], None] | None = getattr(backend, "owns", None)
         self.blobs = Blobs(backend)
+        self.steering: Any = None
+        """What gives the steps of this client's runs their outcomes (`agents/steering.py`): nothing, in a program."""
+        self.observer: Any = None
+        """Who watches its runs (`agents/observing.py`)."""
         self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_resetting(weakref.ref(self)))

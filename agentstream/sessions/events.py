@@ -270,13 +270,18 @@ def well_formed(event: Event) -> bool:
 
 
 def write_event(
-    kind: str, key: str, value: dict[str, Any], *, claim: int | None = None, operation: str = "insert"
+    kind: str,
+    key: str,
+    value: dict[str, Any],
+    *,
+    claim: int | None = None,
+    operation: str = "insert",
+    timed: bool = True,
 ) -> bytes:
     """One message to append. `value` is in the codec's encoded form already."""
     body = {"claim": claim, **value} if claim is not None else value
-    return codec.dumps(
-        {"type": kind, "key": key, "value": body, "headers": {"operation": operation, "timestamp": timestamp()}}
-    )
+    headers = {"operation": operation, "timestamp": timestamp()} if timed else {"operation": operation}
+    return codec.dumps({"type": kind, "key": key, "value": body, "headers": headers})
 
 
 RESERVED: dict[str, frozenset[str]] = {

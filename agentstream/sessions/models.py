@@ -85,6 +85,7 @@ class Run(Worked):
     fingerprint: str
     typed: bool | None = Field(None, description="a class instance was flattened; the annotation rebuilds it")
     parent: str | None = Field(None, description="key of the run that called it")
+    trace: str | None = Field(None, description="the trace it was made in, as W3C's traceparent writes it")
 
 
 class Status(Worked):
@@ -110,11 +111,15 @@ class Step(Worked):
     kind: str
     name: str
     input: Any = Field(
-        description="by reference: {$items: [ranges of item ids]}, {$same: [claim, type, key, pointer]}, {$blob: {…}}"
+        None,
+        description="by reference: {$items: [ranges of item ids]}, {$same: [claim, type, key, pointer]}, {$blob: {…}}",
     )
-    fingerprint: str
+    fingerprint: str = ""
     effect: Literal["repeat", "once", "pure"] | None = None
+    code: str | None = Field(None, description="the place in the code that made the call: file:line in function")
     idempotency_key: str | None = None
+    result: Any = Field(None, description="of a step that is told when it is over: it has no outcome beside it")
+    error: dict[str, Any] | None = Field(None, description="as result")
 
 
 class Error(Model):

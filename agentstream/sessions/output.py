@@ -112,7 +112,7 @@ class Output:
         """After a rewind: what stands of all that was said."""
         before = self._told
         self._told = _Told()
-        spans = list(_standing(self._rewinds, self.index - 1))
+        spans = list(standing(self._rewinds, self.index - 1))
         for event in self._kept:
             stays = event.type in ("claim", "session")
             if stays or any(low <= event.index <= high for low, high in spans):
@@ -125,7 +125,7 @@ class Output:
         ]
 
 
-def _standing(rewinds: dict[int, int], last: int) -> Iterator[tuple[int, int]]:
+def standing(rewinds: dict[int, int], last: int) -> Iterator[tuple[int, int]]:
     """The events on the way from the last one to the root, as ranges: a rewind goes on from before where it went to."""
     place = last
     while place >= 0:

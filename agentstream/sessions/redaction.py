@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentstream.errors import NotSerializable
@@ -144,6 +144,16 @@ class Rules:
     def form(self, data: Any, at: str) -> Any:
         """A form that is written, and compared by nobody."""
         marked = self._marked(data, at) if self.active else data
+        return data if marked is data else replaced(marked, "stored")
+
+    def within(self, data: Any, place: Sequence[str | int]) -> Any:
+        """A form that stands at `place` in what is written, of which the first is how paths begin."""
+        if not self.active:
+            return data
+        walk = _Pass(self.redact, str(place[0]))
+        walk.place = [*place]
+        name = next((rule for part in place[1:] if (rule := self.redact.field(str(part), data)) is not None), None)
+        marked = walk.form(data) if name is None else walk.hidden(name, data)
         return data if marked is data else replaced(marked, "stored")
 
     def event(self, kind: str, value: dict[str, Any]) -> dict[str, Any]:

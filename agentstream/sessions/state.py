@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from agentstream.errors import NotFound
 from agentstream.sessions import codec
 from agentstream.sessions.births import Birth, Lineage, birth_of
+from agentstream.sessions.conversions.messages import Messages
 from agentstream.sessions.counting import prefix_of
 from agentstream.sessions.encryption.refusals import check_open
 from agentstream.sessions.events import OWN_TYPES, Event, StepKey, run_key, run_name
@@ -22,7 +23,7 @@ from agentstream.sessions.items import Items
 from agentstream.sessions.large import whole_value
 from agentstream.sessions.questions import Question, questions_of
 from agentstream.sessions.repeats import Sources
-from agentstream.sessions.steps import OPEN, Attempt, Run, Step, field, mapping, text
+from agentstream.sessions.steps import OPEN, Attempt, Run, Step, field, mapping, own_outcome, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -310,7 +311,7 @@ class State:
             key = StepKey.parse(event.key)
             if key is None:
                 continue
-            outcome = self.find("outcome", event.key)
+            outcome = self.find("outcome", event.key) or own_outcome(event)
             unfinished = event.index < self.inherited and (outcome is None or outcome.index >= self.inherited)
             if unfinished and self.find("question", event.key) is None:
                 continue
@@ -346,9 +347,9 @@ class State:
     # --- what was said -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def messages(self) -> list[dict[str, Any]]:
-        """Every message in order, decoded."""
-        return [whole_value(event) for event in self.of_type("message")]
+    def messages(self) -> Messages:
+        """Every message in order, decoded; and the conversation as other SDKs take it."""
+        return Messages.of(self, (whole_value(event) for event in self.of_type("message")))
 
     @cached_property
     def questions(self) -> dict[str, Question]:

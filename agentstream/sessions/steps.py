@@ -42,6 +42,15 @@ class Attempt(msgspec.Struct, frozen=True):
     outcome: Event | None = None
 
 
+def own_outcome(start: Event) -> Event | None:
+    """The start itself, where it says what came of the step: of one that is told when it is over, by an engine that
+    has its own record of it."""
+    if b'"result":' not in start.raw and b'"error":' not in start.raw:
+        return None  # most of them: their value is not looked at
+    value = start.value
+    return start if isinstance(value, dict) and ("result" in value or "error" in value) else None
+
+
 @dataclass(frozen=True)
 class Step:
     """One recorded call to the outside. `key` names its last attempt.
@@ -83,6 +92,11 @@ class Step:
     @property
     def fingerprint(self) -> str:
         return text(self.last.start, "fingerprint")
+
+    @property
+    def code(self) -> str | None:
+        """The place in the code that made the call, as `support/agents.py:42 in answer`; None where it is not said."""
+        return text(self.last.start, "code") or None
 
     @property
     def outcome(self) -> Event | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
 import weakref
@@ -34,16 +35,21 @@ _IDLE_READERS = 8
 
 
 class _Forgettable(sqlite3.Connection):
-    """Who forgets a client is owed no warning: what was acknowledged is durable. Python 3.13 would give one."""
+    """Who forgets a client is owed no warning: what was acknowledged is durable. Python 3.13 would give one.
+
+    Only there is it closed by code of ours: an interrupt that came over that would be lost.
+    """
 
     __slots__ = ("file",)
 
     file: tuple[int, int] | None
     """Which file it is of."""
 
-    def __del__(self) -> None:
-        with suppress(sqlite3.Error):  # it may never have been opened
-            self.close()
+    if sys.version_info >= (3, 13):
+
+        def __del__(self) -> None:
+            with suppress(sqlite3.Error):  # it may never have been opened
+                self.close()
 
 
 class Connections:

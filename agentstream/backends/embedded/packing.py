@@ -17,9 +17,6 @@ from agentstream.backends.embedded.schema import PAGE
 Row = tuple[int, int, int, "int | None", "int | None", "int | None", bytes]
 
 _ROOM = PAGE - 8
-_OVERHEAD = 36
-"""At most this much goes with a body: cell pointer, sizes, id, header, and the other columns."""
-
 _SMALLEST = 128
 """No part is cut smaller: it would cost more in overhead than it fills."""
 
@@ -39,19 +36,19 @@ class Packer:
     def rows(self, stream: int, start: int, count: int, at: int, body: bytes) -> list[Row]:
         """The rows of one frame."""
         crc = checksum(stream, start, count, body)
-        size = len(body) + _OVERHEAD
-        room = _ROOM - self._used
         first = self.next_id
+        size = _taken(first, stream, start, count, at, crc, len(body))
+        room = _ROOM - self._used
         if size <= room:
             self._used += size
             self.next_id = first + 1
             return [(first, stream, start, count, at, crc, body)]
-        cut = min(room - _OVERHEAD, len(body) - _SMALLEST)
+        cut = min(2 * room - _taken(first, stream, start, None, None, None, room), len(body) - _SMALLEST)
         if cut < _SMALLEST:
             self._used = _on_page(size)
             self.next_id = first + 1
             return [(first, stream, start, count, at, crc, body)]
-        self._used = _on_page(size - cut)
+        self._used = _on_page(_taken(first + 1, stream, start, count, at, crc, len(body) - cut))
         self.next_id = first + 2
         return [
             (first, stream, start, None, None, None, body[:cut]),
@@ -61,17 +58,42 @@ class Packer:
 
 def resume(connection: sqlite3.Connection) -> Packer:
     """A packer that goes on where the stored frames end: the second row of a cut frame began its page."""
-    rows = connection.execute("SELECT id, count, length(body) FROM frames ORDER BY id DESC LIMIT 64").fetchall()
+    columns = "id, stream, start, count, at, crc, length(body)"
+    rows = connection.execute(f"SELECT {columns} FROM frames ORDER BY id DESC LIMIT 64").fetchall()
     if not rows:
         return Packer()
-    if not all(isinstance(number, int) and isinstance(length, int) for number, _, length in rows):
+    if not all(isinstance(row[0], int) and isinstance(row[6], int) for row in rows):
         raise Damaged("the ids of frames are not what was written")
     used = 0
-    for (_, _, length), (_, count_before, _) in pairwise(rows):
-        used += _on_page(length + _OVERHEAD)
-        if count_before is None:
+    for row, before in pairwise(rows):
+        used += _on_page(_taken(*row))
+        if before[3] is None:
             break
     return Packer(rows[0][0] + 1, min(used, _ROOM))
+
+
+def _taken(id: int, *columns: int | None) -> int:
+    """What a row takes of a page: its cell and the pointer to it (SQLite's file format, §1.6 and §2.1). The last
+    column is the length of the body."""
+    *numbers, length = columns
+    size = length or 0
+    payload = 7 + _varint(2 * size + 12) + sum(map(_integer, numbers)) + size
+    return 2 + _varint(payload) + _varint(id) + payload
+
+
+def _varint(number: int) -> int:
+    return max(1, (number.bit_length() + 6) // 7)
+
+
+_BYTES = (0, *(size for bits, size in ((8, 1), (8, 2), (8, 3), (8, 4), (16, 6), (16, 8)) for _ in range(bits)))
+"""By the bits that a number has with its sign, the bytes that are stored of it."""
+
+
+def _integer(number: int | None) -> int:
+    """A number's bytes beyond its type: none for NULL, 0 and 1."""
+    if not isinstance(number, int) or number in (0, 1):
+        return 0
+    return _BYTES[min(64, (number if number >= 0 else ~number).bit_length() + 1)]
 
 
 def _on_page(size: int) -> int:

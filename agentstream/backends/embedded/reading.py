@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 
 import msgspec
 
@@ -68,20 +69,22 @@ def read(connection: sqlite3.Connection, operation: Read, page_bytes: int, now: 
     if position >= stream.tail:
         return page
     size = 0
-    for start, count, body in _frames(connection, stream, position):
-        begin, end = page.position - start, count
-        if stream.json:
-            found = _split(body, count, stream)[begin:]
-            if len(page.messages) + len(found) > limit:
-                found = found[: limit - len(page.messages)]
-            page.messages += found
-            end = begin + len(found)
-        else:
-            page.messages.append(body[begin:end])
-        page.position = start + end
-        size += len(body)
-        if size >= page_bytes or len(page.messages) >= limit:
-            return page
+    # closed here and not when it is forgotten: an interrupt that comes over that would be lost
+    with closing(_frames(connection, stream, position)) as frames:
+        for start, count, body in frames:
+            begin, end = page.position - start, count
+            if stream.json:
+                found = _split(body, count, stream)[begin:]
+                if len(page.messages) + len(found) > limit:
+                    found = found[: limit - len(page.messages)]
+                page.messages += found
+                end = begin + len(found)
+            else:
+                page.messages.append(body[begin:end])
+            page.position = start + end
+            size += len(body)
+            if size >= page_bytes or len(page.messages) >= limit:
+                return page
     if page.position != stream.tail:
         raise _damaged(stream, f"it ends at {page.position} and should end at {stream.tail}")
     return page
@@ -130,7 +133,9 @@ def changed(connection: sqlite3.Connection, after: int) -> dict[str, int]:
     return found
 
 
-def _frames(connection: sqlite3.Connection, stream: Stream, position: int) -> Iterator[tuple[int, int, bytes]]:
+def _frames(
+    connection: sqlite3.Connection, stream: Stream, position: int
+) -> Generator[tuple[int, int, bytes], None, None]:
     """The frames from `position` to the tail, checked: (start, count, body), cut where a child begins."""
     for owner, here, stop in _segments(connection, stream, position):
         rows = connection.execute(_FRAMES, {"stream": owner, "position": here, "stop": stop})

@@ -6,6 +6,10 @@ how many events there were when it was loaded. If another chain put a child of t
 the claim is void, and its maker is fenced. Whoever is overtaken reads the claims that came
 after its own: by one that goes on from a checkpoint of its chain it is fenced; void ones, and
 those of other branches (time travel, `update_state`), are nothing to it, and it claims again.
+
+A load may be that of a graph that begins to work, which its config tells, or of somebody who
+looks (`get_state`). Where a chain of this process may be at a checkpoint, looking at it changes
+nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +26,13 @@ REMEMBERED = 256
 
 
 class Loaded(NamedTuple):
-    """When a checkpoint was last loaded: after so many events, and own puts. `named`: somebody asked for it by id."""
+    """When a checkpoint was last loaded: after so many events, and own puts. `named`: somebody asked for it by id.
+    `runs`: it was a graph that began to work."""
 
     size: int
     tick: int
     named: bool
+    runs: bool
 
 
 class Built(NamedTuple):
@@ -52,18 +58,31 @@ class Chains:
         """Of tips, the last child that this process put: when, and its id."""
         self._touched: dict[str, None] = {}
         """The tips that were built on, and made, under the claim in use; the last of them."""
-        self._dead: dict[str, None] = {}
+        self._made: dict[str, None] = {}
+        """The checkpoints that this process put last."""
+        self._dead: dict[str, bool] = {}
+        """Tips of chains that were overtaken, and whether they were told."""
         self._claims: set[int] = set()
 
-    def loaded(self, tip: str, size: int, *, named: bool) -> None:
+    def loaded(self, tip: str, size: int, *, named: bool, runs: bool) -> None:
+        if not runs and self._is_worked_on(tip):
+            return
         self._dead.pop(tip, None)
-        _remember(self._loaded, tip, Loaded(size, self._tick, named))
+        _remember(self._loaded, tip, Loaded(size, self._tick, named, runs))
+
+    def _is_worked_on(self, tip: str) -> bool:
+        """Whether a chain of this process may be at a checkpoint, and was not told that it is at an end."""
+        if tip in self._dead:
+            return not self._dead[tip]
+        held, (tick, _) = self._loaded.get(tip), self._children.get(tip, (-1, ""))
+        return tip in self._made or tip in self._touched or (held is not None and held.runs and tick <= held.tick)
 
     def judge(self, built: Built, index: Index) -> dict[str, Any]:
         """Raises Fenced if another chain was faster; what a claim for this append says, if it is not."""
         if built.branch or not self._fence:
             return {"branch": True}
         if built.tip in self._dead:
+            self._dead[built.tip] = True
             raise self.fenced(built.tip)
         loaded = self._loaded.get(built.tip)
         if loaded is None or loaded.named:
@@ -88,6 +107,7 @@ class Chains:
             self._tick += 1
             _remember(self._children, built.tip, (self._tick, built.put))
             _remember(self._touched, built.put, None)
+            _remember(self._made, built.put, None)
 
     def dropped(self) -> None:
         """The claim in use is used no more."""
@@ -103,16 +123,17 @@ class Chains:
         loaded = self._loaded.get(built.tip)
         mine = [event for event in going_on if loaded is None or event.index >= loaded.size]
         if going_on:
-            for tip in self._touched:
-                _remember(self._dead, tip, None)
+            self.ended()
         if not mine and loaded is not None:
             self._dead.pop(built.tip, None)
+        elif mine and built.tip in self._dead:
+            self._dead[built.tip] = True
         return bool(mine) and not built.branch
 
     def ended(self) -> None:
         """All chains under the claim in use are at an end."""
         for tip in self._touched:
-            _remember(self._dead, tip, None)
+            _remember(self._dead, tip, False)
 
     def _fences(self, event: Any, index: Index) -> bool:
         said = value_of(event)

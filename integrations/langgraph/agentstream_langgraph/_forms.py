@@ -6,7 +6,10 @@
 - `{"t": type, "b": block}`: bytes that do not become smaller, encrypted ones for example;
 - `{"t": type}`: no bytes.
 
-A message's own event holds its form in the field `kept`, compressed against its text and id.
+A message's own event holds its form in the field `kept`, compressed against its text and id; where that gives the same
+block as for an earlier message under the claim, `kept` is the key of that one.
+
+Lists and dicts are ranges of items, `{"$items": …}` and `{"$pairs": …}`; with `"one"` the only element itself.
 """
 
 from __future__ import annotations
@@ -24,8 +27,12 @@ Typed = tuple[str, bytes]
 
 Form = dict[str, Any]
 
+ITEMS, PAIRS = "$items", "$pairs"
+
 SMALLEST = 48
 """Fewer bytes are not worth compressing."""
+
+NULL: Form = {"t": "null"}
 
 _PACK = ormsgpack.OPT_NON_STR_KEYS
 
@@ -82,6 +89,11 @@ def squeezed(data: bytes, text: bytes) -> str:
     """`data`, deflated with the dictionary and `text` before it."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY, DICTIONARY + text)
     return b64encode(deflate.compress(data) + deflate.flush()).decode()
+
+
+def is_bare(form: Form) -> bool:
+    """Whether it says nothing to people: it refers to items, or is nothing."""
+    return ITEMS in form or PAIRS in form or form == NULL
 
 
 def typed_of(form: Form, text: bytes = b"") -> Typed:

@@ -4,12 +4,13 @@ Three types of events restore a thread, each under a key that is used once (a se
 
 - `item`, key `<claim>.<number>`: forms of elements (`_forms.py`), numbered on from there; of an element that is a
   message its `message` event holds the form (`kept`), under the same number;
-- `checkpoint`, key `<checkpoint id>#<claim>.<number>`: everything but the values that did not change; or, with
-  `forget`, checkpoints that are there no more;
-- `write`, key `<claim>.w<number>`: what one task wrote, for a checkpoint that may not be there yet.
+- `checkpoint`, key `<checkpoint id>` (of a subgraph, or put again, `<checkpoint id>#<claim>.<number>`): everything but
+  the values that did not change; or, with `forget`, checkpoints that are there no more;
+- `write`, key `<claim>.w<number>`: what one task wrote, for a checkpoint that may not be there yet; of a node or
+  `@task` that came to its end it is a `step`, key `g<claim>/0/<number>#1`, with its outcome.
 
-A parent, or the checkpoint of a write, that is not named is the one that came last in the
-namespace under that claim; a head with such a parent is compressed against the parent's.
+A parent, or the checkpoint of a write, that is not named is the one that came last in the namespace under that claim; a
+head with such a parent is compressed against the parent's, and a write against the one before it under the claim.
 
 The last event of a checkpoint counts. Of writes with one (task, idx) the first does, of
 special ones (idx < 0) the last.
@@ -25,7 +26,7 @@ from agentstream.adapters import STEP_ITEMS, parse_range, value_of
 from agentstream_langgraph._elements import ItemId
 from agentstream_langgraph._forms import Form, Typed, typed_of, unsqueezed
 from agentstream_langgraph._readable import name_of, text_of
-from agentstream_langgraph._records import head_of
+from agentstream_langgraph._records import head_of, is_node, written_of
 
 Place = tuple[str, str]
 """A namespace and a checkpoint's id."""
@@ -82,6 +83,8 @@ class Index:
         """By parent; of those without one, by the id "" ."""
         self.last: dict[tuple[int, str], tuple[str, bytes]] = {}
         """By claim and namespace, the checkpoint that came last, and its head."""
+        self.written: dict[int, bytes] = {}
+        """By claim, what the write that came last was made of."""
         self.writes: dict[Place, dict[tuple[str, int], Write]] = {}
         self.items: dict[ItemId, Form] = {}
         self.texts: dict[ItemId, bytes] = {}
@@ -108,7 +111,7 @@ class Index:
             self.reset(log.incarnation)
             coming = log.events[:]
         for event in coming:
-            if event.type == "step":
+            if event.type == "step" and not is_node(event):
                 self.stepped.add(event.key.rsplit("/", 2)[0])
             elif event.mark is None:
                 reader = _READERS.get(event.type)
@@ -146,17 +149,27 @@ class Index:
         if number.isdecimal():
             value, id = value_of(event), (event.claim, int(number))
             self.texts[id] = text_of(value).encode()
-            if "kept" in value:
-                self.items.setdefault(id, value["kept"])
+            kept = value.get("kept")
+            if kept is not None:
+                self.items.setdefault(id, self._same(kept) if isinstance(kept, str) else kept)
                 self.names[id] = name_of(value)
+
+    def _same(self, key: str) -> Form:
+        claim, number, _ = parse_range(key)
+        return self.items[claim, number]
 
     def _write(self, event: Any) -> None:
         value = value_of(event)
         ns = value.get("ns", "")
-        place = (ns, value["checkpoint"] if "checkpoint" in value else self.last[event.claim, ns][0])
-        task, path = value["task"], value.get("path", "")
+        if "kept" in value:
+            text = self.written[event.claim] = unsqueezed(value["kept"], self.written.get(event.claim, b""))
+            checkpoint, task, path, writes = written_of(text, value)
+        else:  # as they were once
+            checkpoint, task = value.get("checkpoint"), value["task"]
+            path, writes = value.get("path", ""), value["writes"]
+        place = (ns, self.last[event.claim, ns][0] if checkpoint is None else checkpoint)
         held = self.writes.setdefault(place, {})
-        for number, channel, form in value["writes"]:
+        for number, channel, form in writes:
             if number < 0 or (task, number) not in held:
                 held[task, number] = Write((path, task, number), channel, form)
 
@@ -166,14 +179,15 @@ class Index:
             for ns, id in value["forget"]:
                 self.by_ns.get(ns, {}).pop(id, None)
             return
-        ns, id = value.get("ns", ""), event.key.rpartition("#")[0]
+        ns, id = value.get("ns", ""), event.key.rpartition("#")[0] or event.key
         parent, before = value.get("parent"), b""
         if "parent" not in value and (event.claim, ns) in self.last:
             parent, before = self.last[event.claim, ns]
         text = unsqueezed(value["head"], before)
         self.last[event.claim, ns] = (id, text)
         head, versions = head_of(text)
-        forms = self._forms(ns, parent, versions, value.get("values") or {}, head["gone"])
+        own = {**head.pop("values", {}), **(value.get("values") or {})}
+        forms = self._forms(ns, parent, versions, own, head["gone"])
         delta = tuple(value.get("delta") or ())
         stored = Stored(event.index, event.claim, ns, id, parent, head, versions, forms, delta)
         self.checkpoints[ns, id] = stored
@@ -249,6 +263,7 @@ _READERS = {
     "item": Index._item,
     "message": Index._message,
     "write": Index._write,
+    "step": Index._write,
     "checkpoint": Index._checkpoint,
 }
 

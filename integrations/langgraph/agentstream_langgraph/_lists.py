@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections import deque
 from hashlib import blake2b
 from operator import is_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
 from agentstream.adapters import Change, encode, parse_range, write_ranges
 from agentstream_langgraph._elements import Element, ItemId
-from agentstream_langgraph._forms import Form, Typed, form_beside, form_of, typed_of
+from agentstream_langgraph._forms import ITEMS, PAIRS, Form, Typed, form_beside, form_of, typed_of
 from agentstream_langgraph._index import Index, Stored
 from agentstream_langgraph._readable import message_of, name_of, text_of
-from agentstream_langgraph._serializing import Dumps, dumped
+from agentstream_langgraph._redacting import Place, redacted
+from agentstream_langgraph._serializing import dumped
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
 
 RECENT = 50
 """Elements at the end of a list that are looked at more closely: there they are changed in place."""
@@ -32,8 +36,6 @@ KEPT_CHECKPOINTS = 1000
 
 FEWEST, SMALLEST = 2, 256
 """A list of fewer elements, or of less (bytes), is stored as it is."""
-
-ITEMS, PAIRS = "$items", "$pairs"
 
 _NUMBERS = frozenset((int, float, bool, type(None)))
 
@@ -51,10 +53,17 @@ class Known:
         """Messages that were written before the graph gave them an id; a little later they come again with one."""
         self.last: dict[tuple[int, str], tuple[str, bytes]] = {}
         """By claim and namespace, the checkpoint that was put last, and its head: what goes without saying."""
+        self.written: dict[int, bytes] = {}
+        """By claim, what the write that came last was made of."""
+        self.blocks: dict[tuple[int, str], str] = {}
+        """By claim and block, the message that holds it."""
         self.holding: dict[tuple[str, str], dict[str, Any]] = {}
         """Of checkpoints put lately, which channels hold a value, and its version."""
+        self._put: set[str] = set()
         self._learnt = 0
         self._lists: dict[tuple[str, str], deque[list[Element]]] = {}
+        self.pairs: dict[tuple[str, str], dict[str, Element]] = {}
+        """Of each channel, the entries of the dict that it held last."""
 
     def held_by(self, ns: str, id: str | None) -> dict[str, Any]:
         """Which channels of a checkpoint hold a value, and its version."""
@@ -64,6 +73,14 @@ class Known:
         if stored is not None:
             return {channel: stored.versions.get(channel) for channel in stored.forms}
         return self.holding.get((ns, id), {})
+
+    def is_new(self, ns: str, id: str) -> bool:
+        """Whether the session can hold no checkpoint of this id: its event may have the id as its key then. (One that
+        another process puts under the same id at the same time is the same checkpoint.)"""
+        if ns or "#" in id or id in self._put or ("", id) in self._index.checkpoints:
+            return False
+        self._put.add(id)
+        return True
 
     def hold(self, ns: str, id: str, versions: dict[str, Any]) -> None:
         self.holding[ns, id] = versions
@@ -106,9 +123,20 @@ class Known:
 class Encoder:
     """One call's values on their way in. `changes` are the events that must be written before what refers to them."""
 
-    def __init__(self, known: Known, dumps: Dumps, claim: int, first: int, *, full: bool = False) -> None:
+    def __init__(
+        self,
+        known: Known,
+        serde: SerializerProtocol,
+        claim: int,
+        first: int,
+        *,
+        full: bool = False,
+        rules: Any = None,
+    ) -> None:
+        """`rules`: what is taken out of values, where the client has any."""
         self._known = known
-        self._dumps = dumps
+        self._serde = serde
+        self._rules = rules if rules is not None and rules.active else None
         self._claim = claim
         self._full = full
         self.next = first
@@ -129,39 +157,62 @@ class Encoder:
             following = number + 1
         return [*self._said, *items]
 
-    def form(self, ns: str, channel: str, value: Any, where: str) -> Form:
+    def dumped(self, value: Any, where: str, place: Place, *, pair: bool = False) -> Typed:
+        """What the serializer makes of a value that stands at `place`, after the client's rules."""
+        typed = dumped(self._serde.dumps_typed, value, where)
+        return typed if self._rules is None else redacted(typed, self._rules, place, pair=pair)
+
+    def form(self, ns: str, channel: str, value: Any, where: str, place: Place) -> Form:
         """The form of a channel's value."""
         kind = type(value)
         if kind is list and _is_worth_it(value):
-            return self._list(ns, channel, value, value, where, ITEMS)
+            return self._list(ns, channel, value, where, place)
         if kind is dict and len(value) >= FEWEST and all(type(name) is str for name in value):
-            return self._list(ns, channel, value, list(value.items()), where, PAIRS)
+            return self._dict(ns, channel, value, where, place)
         if isinstance(value, BaseMessage):
-            typed = dumped(self._dumps, value, where)
+            typed = self.dumped(value, where, place)
             return {ITEMS: [_text(self._stored(value, typed))], "one": True}
-        return form_of(dumped(self._dumps, value, where))
+        return form_of(self.dumped(value, where, place))
 
-    def _list(self, ns: str, channel: str, whole: Any, values: list[Any], where: str, tag: str) -> Form:
-        known = self._known.elements(ns, channel, values) if tag == ITEMS else []
+    def _list(self, ns: str, channel: str, values: list[Any], where: str, place: Place) -> Form:
+        known = self._known.elements(ns, channel, values)
         if not known and not self._known.has(ns, channel):
-            typed = dumped(self._dumps, whole, where)
+            typed = self.dumped(values, where, place)
             if len(typed[1]) < SMALLEST and not _holds_messages(values):
                 return form_of(typed)
         recent = len(values) - RECENT
         elements: list[Element] = []
         count = _common(known, values)
-        for place, value in enumerate(values):
-            if place < count:
-                element = known[place]
-                if element.unchanged(self._full or place >= recent):
+        for number, value in enumerate(values):
+            if number < count:
+                element = known[number]
+                if element.unchanged(self._full or number >= recent):
                     elements.append(element)
                     continue
-            # one dict entry's pair is made anew each time: known by its bytes alone
-            typed = dumped(self._dumps, value, f"{where}[{place}]" if tag == ITEMS else f"{where}[{value[0]!r}]")
-            elements.append(Element.of(value, self._stored(value, typed)) if tag == ITEMS else _pair(self, typed))
-        if tag == ITEMS and channel:
+            typed = self.dumped(value, f"{where}[{number}]", (*place, number))
+            elements.append(Element.of(value, self._stored(value, typed)))
+        if channel:
             self._known.keep(ns, channel, elements, known)
-        return {tag: list(write_ranges(element.id for element in elements))}
+        return {ITEMS: list(write_ranges(element.id for element in elements))}
+
+    def _dict(self, ns: str, channel: str, values: dict[str, Any], where: str, place: Place) -> Form:
+        known = self._known.pairs.get((ns, channel), {})
+        if not known:
+            typed = self.dumped(values, where, place)
+            if len(typed[1]) < SMALLEST:
+                return form_of(typed)
+        recent = len(values) - RECENT
+        elements: dict[str, Element] = {}
+        for number, (name, value) in enumerate(values.items()):
+            element = known.get(name)
+            looked = self._full or number >= recent
+            if element is None or element.value is not value or not element.unchanged(looked):
+                typed = self.dumped((name, value), f"{where}[{name!r}]", place, pair=True)
+                element = Element.of(value, self._stored(None, typed))
+            elements[name] = element
+        if channel:
+            self._known.pairs[ns, channel] = elements
+        return {PAIRS: list(write_ranges(element.id for element in elements.values()))}
 
     def _stored(self, value: Any, typed: Typed) -> ItemId:
         """The id of an element, which is written if the session does not hold it."""
@@ -183,7 +234,8 @@ class Encoder:
 
     def _said_by(self, value: BaseMessage, id: ItemId, typed: Typed) -> tuple[ItemId, bytes]:
         """Where the message stands for every reader, and its text. If that is a new event, it holds its form too."""
-        said, calls = message_of(value)
+        found = self._serde.loads_typed(typed) if self._rules is not None else value
+        said, calls = message_of(found if isinstance(found, BaseMessage) else value)
         message = encode(said, where="message").data
         text = text_of(message).encode()
         name = message.pop("id", None)
@@ -195,7 +247,9 @@ class Encoder:
             message = {"id": name, **message}
         else:
             self._known.unnamed[digest] = id
-        message["kept"] = form_beside(typed, text + name_of(message))
+        kept = form_beside(typed, text + name_of(message))
+        same = self._known.blocks.setdefault((self._claim, repr(kept)), _text(id))
+        message["kept"] = kept if same == _text(id) else same
         self._said.append(("message", _text(id), message))
         for place, call in enumerate(calls):
             self._said.append(("tool_call", f"{_text(id)}/{place}", encode(call, where="tool call").data))
@@ -210,10 +264,6 @@ def _is_worth_it(values: list[Any]) -> bool:
 
 def _holds_messages(values: list[Any]) -> bool:
     return any(isinstance(value, BaseMessage) for value in values)
-
-
-def _pair(encoder: Encoder, typed: Typed) -> Element:
-    return Element(None, encoder._stored(None, typed), None, True)
 
 
 def _common(known: list[Element], values: list[Any]) -> int:
@@ -243,11 +293,13 @@ class Decoder:
         self._made: dict[ItemId, Element] = {}
         self._used: set[ItemId] = set()
         self._lists: dict[str, list[Element]] = {}
+        self._pairs: dict[str, list[Element]] = {}
 
     def begin(self) -> None:
         """What follows is of another checkpoint. Within one, nothing is shared: equal elements are not the same."""
         self._used.clear()
         self._lists.clear()
+        self._pairs.clear()
 
     def value(self, form: Form, channel: str = "") -> Any:
         """`channel`: whose value it is, if it may come back in the next checkpoint."""
@@ -260,13 +312,20 @@ class Decoder:
             return values[0] if form.get("one") else values
         pairs = form.get(PAIRS)
         if pairs is not None:
-            return {pair[0]: pair[1] for pair in (self._loads(self._index.item(id)) for id in _ids(pairs))}
+            elements = self.elements(pairs)
+            if channel:
+                self._pairs[channel] = elements
+            return {element.value[0]: element.value[1] for element in elements}
         return self._loads(typed_of(form))
 
     def keep(self, known: Known, stored: Stored) -> None:
         """What was handed out of a checkpoint comes back with the next: its lists are known by identity then."""
         for channel, elements in self._lists.items():
             known.keep(stored.ns, channel, elements, [])
+        for channel, elements in self._pairs.items():
+            known.pairs[stored.ns, channel] = {
+                element.value[0]: Element.of(element.value[1], element.id) for element in elements
+            }
 
     def elements(self, ranges: list[str]) -> list[Element]:
         made = self._made

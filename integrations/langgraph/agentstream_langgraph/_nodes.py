@@ -35,6 +35,13 @@ def run_of(root: str, task: str) -> str:
     return f"{root}:{task}"
 
 
+def is_run(config: Any) -> bool:
+    """Whether a checkpoint is loaded by a graph that begins to work, and not by somebody who looks (`get_state`), maybe
+    from inside of a node."""
+    named = (config or {}).get("configurable") or {}
+    return RUNTIME in named and TASK not in named
+
+
 class Tasks:
     """The tasks of one process that make steps. One execution is known by the deque its writes go to, and by its
     attempt: nothing else of it is LangGraph's to tell."""

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+import ormsgpack
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
 
-from agentstream.adapters import Change, decode, encode
-from agentstream_langgraph._forms import Form, form_of, squeezed, typed_of
-from agentstream_langgraph._serializing import Dumps, dumped
+from agentstream.adapters import Change, decode, encode, value_of
+from agentstream_langgraph._forms import Form, form_of, is_bare, squeezed, typed_of
 
 if TYPE_CHECKING:
+    from agentstream import Event
     from agentstream_langgraph._index import Stored
     from agentstream_langgraph._lists import Decoder, Encoder, Known
+
+RETURN = "__return__"
+"""The channel of what a `@task` returned."""
 
 HEAD = ("v", "ts", "updated_channels")
 _COMPACT: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":")}
@@ -25,7 +31,6 @@ _NAMED = frozenset((*HEAD, "id", "channel_values", "channel_versions", "versions
 
 def checkpoint_event(
     encoder: Encoder,
-    dumps: Dumps,
     known: Known,
     ns: str,
     parent: str | None,
@@ -42,7 +47,8 @@ def checkpoint_event(
     for channel, value in values.items():
         # what did not change stands with the parent
         if channel in new_versions or channel not in above or above[channel] != versions.get(channel):
-            forms[channel] = encoder.form(ns, channel, value, f"channel {channel!r}")
+            forms[channel] = encoder.form(ns, channel, value, f"channel {channel!r}", ("state", channel))
+    key = checkpoint["id"] if known.is_new(ns, checkpoint["id"]) else f"{checkpoint['id']}#{number}"
     known.hold(ns, checkpoint["id"], {channel: versions.get(channel) for channel in values})
     gone = [channel for channel in new_versions if channel not in values and channel in versions]
     names: list[Any] = []
@@ -55,38 +61,45 @@ def checkpoint_event(
             names.append(short_version(version))
         return places[key]
 
-    head = {name: checkpoint[name] for name in HEAD if name in checkpoint}
+    head = {name: checkpoint[name] for name in HEAD if name in checkpoint and name != "ts"}
     head["channels"] = {channel: place(version) for channel, version in versions.items()}
     head["seen"] = {
         node: {channel: place(version) for channel, version in seen.items()}
         for node, seen in checkpoint["versions_seen"].items()
     }
-    head["versions"] = names
-    head["metadata"] = form_of(dumped(dumps, metadata, "metadata"))
     head["gone"] = gone
     more = {name: value for name, value in checkpoint.items() if name not in _NAMED}
     delta = set(metadata.get("counters_since_delta_snapshot") or ())
     delta |= {channel for channel, value in values.items() if isinstance(value, _DeltaSnapshot)}
-    head["more"] = form_of(dumped(dumps, more, "checkpoint")) if any(more.values()) else None
+    head["more"] = form_of(encoder.dumped(more, "checkpoint", ("checkpoint",))) if any(more.values()) else None
     head["source"] = metadata.get("source") if isinstance(metadata.get("source"), str) else None
+    head["metadata"] = form_of(encoder.dumped(metadata, "metadata", ("metadata",)))
+    # what is another in each checkpoint comes last, together: all before it is then one reference to the parent's
+    head["values"] = {channel: form for channel, form in forms.items() if is_bare(form)}
+    head["versions"] = names
+    if "ts" in checkpoint:
+        head["ts"] = short_time(checkpoint["ts"])
     last, before = known.last.get((encoder.claim, ns), (None, b""))
     follows = parent == last
-    text = json.dumps(encode(head, where="checkpoint").data, **_COMPACT).encode()
+    text = _packed(head, "checkpoint")
+    told = {channel: form for channel, form in forms.items() if not is_bare(form)}
     known.last[encoder.claim, ns] = (checkpoint["id"], text)
     value: dict[str, Any] = {
         **({"ns": ns} if ns else {}),
         **({} if follows else {"parent": parent}),
-        **{name: metadata[name] for name in ("source", "step") if type(metadata.get(name)) in (str, int)},
+        **({"source": head["source"]} if head["source"] not in (None, "loop") else {}),
+        **({"step": metadata["step"]} if type(metadata.get("step")) is int else {}),
         "head": squeezed(text, before if follows else b""),
-        **({"values": forms} if forms else {}),
+        **({"values": told} if told else {}),
         **({"delta": sorted(delta)} if delta else {}),
     }
-    return "checkpoint", f"{checkpoint['id']}#{number}", value
+    return "checkpoint", key, value
 
 
 def head_of(text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a checkpoint's head tells of it, and the versions of the channels."""
-    head = decode(json.loads(text))
+    head = _unpacked(text)
+    head["ts"] = whole_time(head.get("ts"))
     names = [whole_version(name) for name in head.pop("versions")]
     versions = {channel: names[place] for channel, place in head.pop("channels").items()}
     head["seen"] = {
@@ -95,26 +108,70 @@ def head_of(text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     return head, versions
 
 
+def _packed(data: Any, where: str) -> bytes:
+    """As msgpack; as JSON, which takes it all, where there is a number or a text that msgpack has not."""
+    try:
+        return ormsgpack.packb(data, option=ormsgpack.OPT_NON_STR_KEYS)
+    except TypeError:
+        return json.dumps(encode(data, where=where).data, **_COMPACT).encode()
+
+
+def _unpacked(text: bytes) -> Any:
+    is_json = text[:1] in (b"{", b"[")
+    return decode(json.loads(text)) if is_json else ormsgpack.unpackb(text, option=ormsgpack.OPT_NON_STR_KEYS)
+
+
 _LONG = re.compile(r"0*(\d+)\.0\.(\d+)", re.ASCII)
 _SHORT = re.compile(r"(\d+)~(\d+)", re.ASCII)
 
 
 def short_version(version: Any) -> Any:
-    """`7~25` for `000…07.0.25`, which is as long as a sentence and stands in every checkpoint four times."""
+    """`[7, 25, 2]` for `000…07.0.25`, which is as long as a sentence and stands in every checkpoint four times."""
     if type(version) is not str:
         return version
     match = _LONG.fullmatch(version)
-    short = f"{match[1]}~{match[2]}" if match is not None else version
-    if match is not None and whole_version(short) == version:
-        return short
-    return [version] if _SHORT.fullmatch(version) else version  # somebody else's looks like ours
+    if match is not None and len(match[1]) < 19 and len(match[2]) < 19:
+        short = [int(match[1]), int(match[2]), len(match[2])]
+        if whole_version(short) == version:
+            return short
+    return [version] if _SHORT.fullmatch(version) else version  # somebody else's looks as ours once did
 
 
 def whole_version(short: Any) -> Any:
     if type(short) is list:
-        return short[0]
+        return short[0] if len(short) == 1 else f"{short[0]:032}.0.{short[1]:0{short[2]}}"
     match = _SHORT.fullmatch(short) if type(short) is str else None
     return f"{int(match[1]):032}.0.{match[2]}" if match is not None else short
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_TICK = timedelta(microseconds=1)
+
+
+def short_time(ts: Any) -> Any:
+    """A time as microseconds since 1970, where that loses nothing."""
+    try:
+        number = (datetime.fromisoformat(ts) - _EPOCH) // _TICK
+        return number if whole_time(number) == ts else ts
+    except (TypeError, ValueError, OverflowError):
+        return ts
+
+
+def whole_time(short: Any) -> Any:
+    return (_EPOCH + short * _TICK).isoformat() if type(short) is int else short
+
+
+def _short_id(id: str) -> Any:
+    """16 bytes for what is a UUID's usual text."""
+    try:
+        made = UUID(id)
+    except ValueError:
+        return id
+    return made.bytes if str(made) == id else id
+
+
+def _whole_id(short: Any) -> str:
+    return str(UUID(bytes=short)) if isinstance(short, bytes) else short
 
 
 def write_event(
@@ -125,21 +182,58 @@ def write_event(
     writes: Sequence[tuple[str, Any]],
     task: str,
     path: str,
-    number: str,
+    number: int,
+    node: dict[str, Any] | None,
 ) -> Change:
-    """The event of what one task wrote. A special write has an index of its own (trap: by channel, not by place)."""
-    told = [
-        [WRITES_IDX_MAP.get(channel, place), channel, encoder.form(ns, "", value, f"write to {channel!r}")]
-        for place, (channel, value) in enumerate(writes)
+    """The event of what one task wrote. A special write has an index of its own (trap: by channel, not by place).
+
+    `node`: what there is to say of the task that wrote it, if that has come to its end. It is a step then.
+    """
+    forms = [
+        encoder.form(ns, "", value, f"write to {channel!r}", ("result",) if channel == RETURN else ("state", channel))
+        for channel, value in writes
     ]
-    value = {
-        **({"ns": ns} if ns else {}),
-        **({} if known.last.get((encoder.claim, ns), ("",))[0] == checkpoint else {"checkpoint": checkpoint}),
-        "task": task,
-        **({"path": path} if path else {}),
-        "writes": told,
+    told = {str(place): form for place, form in enumerate(forms) if not is_bare(form)}
+    last, _ = known.last.get((encoder.claim, ns), (None, b""))
+    kept: dict[str, Any] = {
+        "path": path,
+        "writes": [
+            [WRITES_IDX_MAP.get(channel, place), channel, form if is_bare(form) else None]
+            for place, ((channel, _), form) in enumerate(zip(writes, forms, strict=True))
+        ],
+        "checkpoint": None if checkpoint == last else _short_id(checkpoint),
+        "task": _short_id(task),
     }
-    return "write", number, value
+    result = told.pop("0", None) if node is not None and [channel for channel, _ in writes] == [RETURN] else None
+    if result is not None and "v" not in result:
+        told["0"], result = result, None
+    text = _packed(kept, "write")
+    value = {
+        **({**node, **({} if "error" in node else {"result": (result or {}).get("v")})} if node is not None else {}),
+        **({"ns": ns} if ns else {}),
+        "kept": squeezed(text, known.written.get(encoder.claim, b"")),
+        **({"values": told} if told else {}),
+    }
+    known.written[encoder.claim] = text
+    if node is None:
+        return "write", f"{encoder.claim}.w{number}", value
+    return "step", f"g{encoder.claim}/0/{number}#1", value
+
+
+def is_node(event: Event) -> bool:
+    """Whether a step is what `write_event` made of a node's."""
+    return b'"kept":' in event.raw and "kept" in value_of(event)
+
+
+def written_of(text: bytes, value: dict[str, Any]) -> tuple[str | None, str, str, list[Any]]:
+    """Checkpoint (None: the one that came last), task, path and writes, from what `write_event` made."""
+    kept, told = _unpacked(text), value.get("values") or {}
+    writes: list[Any] = [
+        [number, channel, form or told.get(str(place)) or {"v": value["result"]}]
+        for place, (number, channel, form) in enumerate(kept["writes"])
+    ]
+    checkpoint = kept["checkpoint"]
+    return checkpoint and _whole_id(checkpoint), _whole_id(kept["task"]), kept["path"], writes
 
 
 def checkpoint_of(stored: Stored, decoder: Decoder, loads: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from agentstream import Diverged, NotFound, Report
-from agentstream.adapters import Call, Lane, State, Steps, TaskWorker, adrive, are_one, drive, fold, replay_by
+from agentstream.adapters import Call, Lane, State, Steps, TaskWorker, adrive, drive, fold, replay_by, same_place
 from agentstream_langgraph._migrating import _same  # pyright: ignore[reportPrivateUsage]
 from agentstream_langgraph._names import thread_of
 from agentstream_langgraph._nodes import TASK, run_of
@@ -71,7 +71,7 @@ def _of_session(client: Any, session: str, graph: Any, *, in_loop: bool) -> Step
     if not isinstance(saver, StreamSaver):
         return None
     thread = thread_of(saver.prefix, session) if session.startswith(f"{saver.prefix}/") else None
-    if thread is None or not are_one(saver.client, client):
+    if thread is None or not same_place(saver.client, client):
         raise ValueError(f"session {session!r} is no thread of the graph's StreamSaver")
     return _reported(_replaying(graph, saver, thread, in_loop=in_loop))
 

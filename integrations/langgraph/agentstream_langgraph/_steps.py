@@ -26,7 +26,7 @@ from agentstream_langgraph._forms import typed_of
 from agentstream_langgraph._index import BRANCHES, Stored
 from agentstream_langgraph._lists import Decoder, Encoder
 from agentstream_langgraph._names import session_of, thread_of
-from agentstream_langgraph._nodes import run_of, tasks
+from agentstream_langgraph._nodes import is_run, run_of, tasks
 from agentstream_langgraph._people import events_of
 from agentstream_langgraph._records import checkpoint_event, checkpoint_of, write_event
 from agentstream_langgraph._thread import Numbers, Thread
@@ -86,7 +86,7 @@ class SaverSteps(BaseCheckpointSaver[str]):
     def get_next_version(self, current: str | None, channel: None) -> str:
         """A number and chance: two branches never give the same version to different values."""
         number = current if isinstance(current, int) else int(str(current).split(".")[0]) if current else 0
-        return f"{number + 1:032}.{random.random():016}"
+        return f"{number + 1:032}.0.{random.getrandbits(32):016}"
 
     # --- what the methods do ------------------------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ class SaverSteps(BaseCheckpointSaver[str]):
         return self._threads.get(self._client, session_of(self._prefix, thread_id), thread_id, self._fence)
 
     def _encoder(self, thread: Thread, hold: Hold, first: int) -> Encoder:
-        return Encoder(thread.known, self.serde.dumps_typed, hold.number, first, full=self._full)
+        return Encoder(thread.known, self.serde, hold.number, first, full=self._full, rules=hold.rules)
 
     def _put(
         self,
@@ -131,8 +131,9 @@ class SaverSteps(BaseCheckpointSaver[str]):
 
         def build(hold: Hold, numbers: Numbers) -> tuple[list[Change], int]:
             encoder = self._encoder(thread, hold, numbers.item)
-            dumps, number = self.serde.dumps_typed, f"{hold.number}.c{numbers.event}"
-            event = checkpoint_event(encoder, dumps, thread.known, ns, parent, whole, said, dict(new_versions), number)
+            number = f"{hold.number}.c{numbers.event}"
+            thread.sends.held(ns, id, whole["channel_values"])
+            event = checkpoint_event(encoder, thread.known, ns, parent, whole, said, dict(new_versions), number)
             return [*encoder.changes(), event], encoder.next
 
         if ns == "":
@@ -154,10 +155,13 @@ class SaverSteps(BaseCheckpointSaver[str]):
 
         def build(hold: Hold, numbers: Numbers) -> tuple[list[Change], int]:
             encoder = self._encoder(thread, hold, numbers.item)
+            in_clear = not self.encrypts
+            node = thread.node(hold, ns, checkpoint, writes, task_path) if in_clear else None
+            event = write_event(encoder, thread.known, ns, checkpoint, writes, task_id, task_path, numbers.event, node)
             number = f"{hold.number}.w{numbers.event}"
-            event = write_event(encoder, thread.known, ns, checkpoint, writes, task_id, task_path, number)
-            said = [] if self.encrypts else events_of(thread.index, ns, checkpoint, task_id, writes, number)
-            return [*encoder.changes(), event, *said], encoder.next
+            said = events_of(thread.index, ns, checkpoint, task_id, writes, number) if in_clear else []
+            told = [(kind, key, hold.rules.event(kind, value)) for kind, key, value in said]
+            return [*encoder.changes(), event, *told], encoder.next
 
         tip = checkpoint if ns == "" else _root(_configurable(config).get("checkpoint_map"))
         run, channels = run_of(tip, task_id), [channel for channel, _ in writes]
@@ -167,12 +171,14 @@ class SaverSteps(BaseCheckpointSaver[str]):
     def _get_tuple(self, config: RunnableConfig) -> Steps[CheckpointTuple | None]:
         thread_id, ns, id = _addressed(config)
         thread = self._thread(thread_id)
-        tasks.loaded(thread.session)
+        runs = is_run(config)
+        if runs:
+            tasks.loaded(thread.session)
         yield from thread.refresh()
         with thread.lock:
             stored = thread.index.find(ns, id)
             if ns == "" and (stored is not None or id is None):
-                thread.chains.loaded(stored.id if stored else "", thread.index.size, named=id is not None)
+                thread.chains.loaded(stored.id if stored else "", thread.index.size, named=id is not None, runs=runs)
         return None if stored is None else self._tuple(thread, thread_id, stored, self._decoder(thread), config)
 
     def _decoder(self, thread: Thread) -> Decoder:
@@ -188,6 +194,7 @@ class SaverSteps(BaseCheckpointSaver[str]):
             pending: list[PendingWrite] = [(write.task, write.channel, decoder.value(write.form)) for write in writes]
             if given is not None:
                 decoder.keep(thread.known, stored)
+                thread.sends.held(stored.ns, stored.id, checkpoint["channel_values"])
         config = given if given is not None and _configurable(given).get("checkpoint_id") else None
         parent = _config(thread_id, stored.ns, stored.parent) if stored.parent is not None else None
         return CheckpointTuple(

@@ -231,7 +231,7 @@ class Telling(StreamMessagesHandler, GraphCallbackHandler):
             return self._open.pop(run_id, None)
 
     def _put(self, kind: str, key: str, value: dict[str, Any]) -> None:
-        self._soon(lambda: self._hold.put_soon((kind, key, value)))
+        self._soon(lambda: self._hold.put_soon((kind, key, self._hold.rules.event(kind, value))))
 
     def _soon(self, put: Any) -> None:
         try:

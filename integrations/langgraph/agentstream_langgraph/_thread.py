@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,9 +14,13 @@ from agentstream.adapters import Call, Change, Hold, Steps, drive, recorder
 from agentstream_langgraph._chains import Built, Chains
 from agentstream_langgraph._index import Index
 from agentstream_langgraph._lists import Known
+from agentstream_langgraph._working import Sends, step_of
 
 if TYPE_CHECKING:
     from agentstream.adapters import Log, State, TaskWorker
+
+ENGINE = frozenset(("langgraph", "langchain_core", "agentstream_langgraph"))
+"""What runs nodes, and makes no steps in them."""
 
 TRIES = 50
 """Claims made for one append while others, of other branches, claim too."""
@@ -28,6 +32,8 @@ class Numbers(NamedTuple):
     item: int = 0
     event: int = 0
 
+
+Writes = Sequence[tuple[str, Any]]
 
 Build = Callable[[Hold, Numbers], tuple[list[Change], int]]
 """Given the claim and the next free numbers under it: the events, and the item number after those they took."""
@@ -44,6 +50,9 @@ class Thread:
         self.index = Index()
         self.known = Known(self.index)
         self.chains = Chains(thread, fence=fence)
+        self.sends = Sends()
+        self._telling: Hold | None = None
+        """The claim under which somebody tells of nodes while they work."""
         self._client = client
         self._recorder = recorder(client, session)
         self._claiming = threading.Lock()
@@ -92,7 +101,7 @@ class Thread:
                 raise self.chains.fenced(tip)
             self._add(log)
             lives = None if run in self.index.stepped else list(self.index.lives)
-        return (yield from self._recorder.task(hold, run, log, lives=lives))
+        return (yield from self._recorder.task(hold, run, log, lives=lives, engine=ENGINE))
 
     def record(self) -> Steps[Log | None]:
         """The log, for who looks at it as a whole."""
@@ -125,10 +134,21 @@ class Thread:
                 return drive(self._client, self._recorder.take(check, keep=True))
 
         hold: Hold = yield Call(lambda: asyncio.to_thread(taken) if in_loop else taken())
+        self._telling = hold
         return hold, found[0]
 
     def let_go(self, hold: Hold) -> Steps[None]:
+        if self._telling is hold:
+            self._telling = None
         yield from self._recorder.let_go(hold)
+
+    def node(self, hold: Hold, ns: str, checkpoint: str, writes: Writes, path: str) -> dict[str, Any] | None:
+        """What the step says that these writes are; None where they are none, or are told of elsewhere."""
+        self.sends.written(ns, checkpoint, writes)
+        told = None if self._telling is hold else step_of(self.sends, ns, checkpoint, writes, path)
+        if told is not None and "error" in told:
+            told["error"] = hold.rules.form(told["error"], "error")
+        return told
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -182,7 +202,8 @@ class Thread:
         try:
             changes, following = build(hold, numbers)
             self._numbers = (hold, Numbers(following, numbers.event + 1))
-            hold.put(*changes)
+            # a checkpoint says itself when it was made
+            hold.put(*changes, untimed=frozenset(key for _, key, value in changes if "head" in value))
         except BaseException:
             self.known.reset()  # it may count on what was not written
             raise

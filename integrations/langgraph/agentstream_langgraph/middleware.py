@@ -18,6 +18,7 @@ from langgraph.errors import GraphBubbleUp
 from agentstream.adapters import StepCall, aopen_step, muted, open_step, recording
 from agentstream_langgraph._forms import form_of, typed_of
 from agentstream_langgraph._readable import message_of
+from agentstream_langgraph._redacting import redacted
 from agentstream_langgraph._serializing import dumped
 
 
@@ -66,14 +67,14 @@ def _made(call: StepCall, make: Callable[[], Any]) -> Any:
         try:
             with muted():
                 result = make()
-            kept = _kept(result)
+            kept = _kept(result, call.rules)
         except GraphBubbleUp:
             raise  # an interrupt, say: the call has no outcome yet
         except Exception as error:
             call.fail(error)
             raise
         call.finish(kept, usage=_usage(result))
-    return result
+    return _whole(kept) if call.rules.active else result
 
 
 async def _amade(call: StepCall, make: Callable[[], Awaitable[Any]]) -> Any:
@@ -83,14 +84,14 @@ async def _amade(call: StepCall, make: Callable[[], Awaitable[Any]]) -> Any:
         try:
             with muted():
                 result = await make()
-            kept = _kept(result)
+            kept = _kept(result, call.rules)
         except GraphBubbleUp:
             raise
         except Exception as error:
             await call.afail(error)
             raise
         await call.afinish(kept, usage=_usage(result))
-    return result
+    return _whole(kept) if call.rules.active else result
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -134,10 +135,12 @@ def _called(request: Any) -> tuple[str, dict[str, Any]]:
 _SERDE = JsonPlusSerializer()
 
 
-def _kept(result: Any) -> dict[str, Any]:
+def _kept(result: Any, rules: Any) -> dict[str, Any]:
+    """The recorded form; what rules take out is taken out before, for they cannot look into it."""
     parts = [result.result, result.structured_response] if isinstance(result, ModelResponse) else result
     kind = {"model": True} if isinstance(result, ModelResponse) else {}
-    return {**kind, "kept": form_of(dumped(_SERDE.dumps_typed, parts, "the result"))}
+    typed = dumped(_SERDE.dumps_typed, parts, "the result")
+    return {**kind, "kept": form_of(redacted(typed, rules, ("result",)) if rules.active else typed)}
 
 
 def _whole(kept: Any) -> Any:

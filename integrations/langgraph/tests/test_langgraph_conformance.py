@@ -46,7 +46,7 @@ LISTING = {"delete_for_runs"}
 """What needs a store that can say which sessions it has."""
 
 
-@pytest.mark.parametrize("store", ["memory", "disk", "hostile"])
+@pytest.mark.parametrize("store", ["memory", "disk", "hostile", "server", "node"])
 @pytest.mark.parametrize("kind", [StreamSaver, Bridged])
 def test_conformance(store: str, kind: type[StreamSaver], tmp_path: Path) -> None:
     without = LISTING if store == "hostile" else set[str]()

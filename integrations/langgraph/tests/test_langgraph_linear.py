@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from agentstream_langgraph._elements import Element
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph_kit import StreamSaver, chat, checkpoint, client_on, config, put, values
 
 from agentstream import Client
@@ -77,6 +78,53 @@ def test_a_dict_is_stored_entry_by_entry() -> None:
         put(saver, checkpoint({"f": files}, f="last"), parent)
         assert list(values(StreamSaver(client))["f"].items()) == list(files.items())
         assert stored(client) < 2 * 30 * 1000 * 1.4
+
+
+class Counting(JsonPlusSerializer):
+    """How much was serialized."""
+
+    size = 0
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        typed = super().dumps_typed(obj)
+        self.size += len(typed[1])
+        return typed
+
+
+def test_entries_of_a_dict_that_did_not_change_are_not_serialized_again() -> None:
+    files: dict[str, Any] = {f"file {number}": {"text": spoken(number)} for number in range(100)}
+    with Client("memory:") as client:
+        saver = StreamSaver(client, serde=Counting())
+        parent = put(saver, checkpoint({"f": files}))
+        counts = cast(Any, saver.serde)
+        for number in range(20):
+            counts.size = 0
+            files = {**files, f"file {number}": {"text": "new"}}
+            parent = put(saver, checkpoint({"f": files}, f=str(number)), parent)
+            assert counts.size < 2000
+        files["file 50"]["text"] = "changed in place"
+        parent = put(saver, checkpoint({"f": files}, f="in place"), parent)
+        assert values(StreamSaver(client))["f"] == files
+        fresh = StreamSaver(client, serde=Counting())
+        files = {**values(fresh)["f"], "one": "more"}
+        cast(Any, fresh.serde).size = 0
+        put(fresh, checkpoint({"f": files}, f="read"), parent)
+        assert cast(Any, fresh.serde).size < 2000
+        assert values(StreamSaver(client))["f"] == files
+
+
+def test_callers_cannot_corrupt_the_dicts_that_others_are_given() -> None:
+    files = {f"file {number}": {"lines": ["x" * 50, number]} for number in range(10)}
+    with Client("memory:") as client:
+        saver = StreamSaver(client)
+        first = put(saver, checkpoint({"f": files}))
+        put(saver, checkpoint({"f": files, "n": 1}, n="1"), first, new=["n"])
+        for found in saver.list(config()):
+            given = found.checkpoint["channel_values"]["f"]
+            assert given == files
+            given["file 3"]["lines"].append("changed")
+            del given["file 4"]
+        assert values(saver) == {"f": files, "n": 1}
 
 
 def changeable(number: int) -> AIMessage:

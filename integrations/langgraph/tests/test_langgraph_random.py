@@ -19,6 +19,8 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command, RetryPolicy, Send, interrupt
 from langgraph_kit import StreamSaver, client_on
 
+from agentstream import Client
+
 THREAD: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 60}
 
 
@@ -199,3 +201,40 @@ def test_random_graphs(spec: Spec, moves: list[Move], durability: str, in_loop: 
 
 def play_history(graph: Any) -> list[Any]:
     return [plain(state.values) for state in graph.get_state_history(THREAD)]
+
+
+# --- killed anywhere --------------------------------------------------------------------------------------------------
+
+steady = st.builds(
+    Spec,
+    st.lists(st.sampled_from(("say", "write", "last", "fan", "edit", "go")), min_size=1, max_size=4).map(tuple),
+    st.integers(1, 2),
+    st.just(False),
+)
+
+
+def whole(graph: Any, thread: Any) -> list[Any]:
+    return [
+        (plain(state.values), state.next, state.metadata.get("source"), state.metadata.get("step"))
+        for state in graph.get_state_history(thread)
+    ]
+
+
+@settings(max_examples=settings.default.max_examples // 4 if settings.default else 25)
+@given(steady, st.sampled_from(("sync", "async")), st.data())
+def test_killed_after_any_event_a_graph_comes_to_the_same_history(spec: Spec, durability: Any, data: Any) -> None:
+    """What a killed process leaves is the first events that it wrote, be it one of two that belong together."""
+    begin: Any = {"log": ["begin"], "rounds": 0}
+    expected = build(spec, InMemorySaver())
+    expected.invoke(begin, THREAD)
+    with Client("memory:") as client:
+        build(spec, StreamSaver(client)).invoke(begin, THREAD, durability=durability)
+        session = client.session("langgraph/t")
+        cut = data.draw(st.integers(1, len(list(session.events()))), label="events that were written")
+        session.fork("langgraph/left", at=cut)
+        left: Any = {"configurable": {"thread_id": "left"}, "recursion_limit": 60}
+        saver = StreamSaver(client)
+        graph = build(spec, saver)
+        graph.invoke(begin if saver.get_tuple(left) is None else None, left, durability=durability)
+        assert whole(graph, left) == whole(expected, THREAD)
+        assert whole(build(spec, StreamSaver(client)), left) == whole(expected, THREAD)

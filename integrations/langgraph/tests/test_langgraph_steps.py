@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import threading
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from agentstream_langgraph import StreamSaver
 from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables.config import ContextThreadPoolExecutor
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
@@ -18,6 +20,7 @@ from langgraph.types import Command, RetryPolicy, interrupt
 from langgraph_kit import Xor, client_on
 
 from agentstream import AgentStreamError, Client, Diverged, delta, emit, step
+from agentstream.agents.alone import nobody_else
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 
@@ -230,6 +233,77 @@ def test_a_divergence_cannot_be_swallowed(client: Client) -> None:
     assert "went on" not in graph.get_state(THREAD).values["said"]
 
 
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_a_divergence_is_told_at_once_where_nobody_else_is_about(
+    client: Client, in_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who calls what was not recorded need not wait for a thread or task that cannot be there."""
+    monkeypatch.setattr("agentstream.agents.progress.STALLED", 600.0)
+    effects = Effects()
+    effects.fails = {"x"}
+    name = ["a"]
+
+    def node(state: State) -> Any:
+        effects.act(name[0])
+        effects.trip("x")
+        return {"said": []}
+
+    async def anode(state: State) -> Any:
+        await effects.aact(name[0])
+        effects.trip("x")
+        return {"said": []}
+
+    graph = built(StreamSaver(client), RunnableLambda(node, anode))
+
+    def call(given: Any) -> Any:
+        return asyncio.run(graph.ainvoke(given, THREAD)) if in_loop else graph.invoke(given, THREAD)
+
+    with pytest.raises(RuntimeError):
+        call({"said": []})
+    name[0] = "b"
+    with pytest.raises(Diverged):
+        call(None)
+
+
+def test_a_thread_that_comes_late_is_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is new waits for what was recorded as long as another thread is in code that may yet call it."""
+    effects = Effects()
+    effects.fails = {"x"}
+    late, looked = threading.Event(), threading.Event()
+
+    def looking(engine: frozenset[str]) -> bool:
+        found = nobody_else(engine)
+        looked.set()
+        return found
+
+    monkeypatch.setattr("agentstream.agents.tasks.nobody_else", looking)
+
+    def first() -> str:
+        if late.is_set():
+            assert looked.wait(60)
+        return effects.act("a")
+
+    def second() -> str:
+        effects.trip("x")
+        return effects.act("b")
+
+    def node(state: State) -> Any:
+        with ContextThreadPoolExecutor(2) as pool:
+            one = pool.submit(first)
+            if not late.is_set():
+                one.result()
+            two = pool.submit(second)
+            return {"said": [one.result(), two.result()]}
+
+    graph = built(StreamSaver(client), node)
+    with pytest.raises(RuntimeError):
+        graph.invoke({"said": []}, THREAD)
+    late.set()
+    assert graph.invoke(None, THREAD) == {"said": ["A", "B"]}
+    assert effects.done == ["a", "b"]
+    assert looked.is_set()
+
+
 def test_large_inputs_stand_beside_the_savers_items(client: Client) -> None:
     effects = Effects()
 
@@ -245,7 +319,8 @@ def test_large_inputs_stand_beside_the_savers_items(client: Client) -> None:
     done = graph.invoke({"said": []}, THREAD)
     assert StreamSaver(client).get_tuple(THREAD).checkpoint["channel_values"]["said"] == done["said"]  # type: ignore[union-attr]
     state = client.session("langgraph/t").state()
-    assert state.steps[0].input["messages"] == done["said"][1:21]
+    first = next(step for step in state.steps if step.kind != "node")
+    assert first.input["messages"] == done["said"][1:21]
     assert not effects.done
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from agentstream_langgraph import _index, _records, _steps
-from agentstream_langgraph._index import Index, Write
+from agentstream_langgraph._index import Index
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from langgraph_kit import StreamSaver, chat, checkpoint, config, put, values
 
 from agentstream import Client
-from agentstream.adapters import value_of
 
 
 def metadata_is_merged(saver: Any) -> None:
@@ -254,7 +253,7 @@ _checkpoint, _write, _forms, _find = Index._checkpoint, Index._write, Index._for
 
 def _clears_writes(self: Index, event: Any) -> None:
     _checkpoint(self, event)
-    for place in [place for place in self.writes if place[1] == event.key.rpartition("#")[0]]:
+    for place in [place for place in self.writes if place[1] == event.key.partition("#")[0]]:
         del self.writes[place]
 
 
@@ -273,18 +272,21 @@ def _keeps_the_first(self: Index, event: Any) -> None:
 
 
 def _keeps_the_last(self: Index, event: Any) -> None:
-    value = value_of(event)
-    held = self.writes.setdefault((value.get("ns", ""), value["checkpoint"]), {})
-    for number, channel, form in value["writes"]:
-        held[value["task"], number] = Write((value.get("path", ""), value["task"], number), channel, form)
+    before = {place: dict(held) for place, held in self.writes.items()}
+    self.writes.clear()
+    _write(self, event)
+    for place, held in before.items():
+        self.writes[place] = {**held, **self.writes.get(place, {})}
 
 
 def _keeps_all(self: Index, event: Any) -> None:
-    value = value_of(event)
-    held = self.writes.setdefault((value.get("ns", ""), value["checkpoint"]), {})
-    for number, channel, form in value["writes"]:
-        order = (value.get("path", ""), value["task"], number)
-        held[value["task"], 1000 * event.index + number] = Write(order, channel, form)
+    before = {place: dict(held) for place, held in self.writes.items()}
+    self.writes.clear()
+    _write(self, event)
+    for place, held in [*self.writes.items()]:
+        self.writes[place] = {(task, 1000 * event.index + number): write for (task, number), write in held.items()}
+    for place, held in before.items():
+        self.writes[place] = {**held, **self.writes.get(place, {})}
 
 
 def _only_own(self: Index, ns: str, parent: Any, versions: Any, own: Any, gone: Any) -> Any:

@@ -81,15 +81,56 @@ def test_a_chain_that_was_overtaken_is_fenced_and_stays_so(two: Two) -> None:
     assert put(one, checkpoint({"a": 4}, a="4"), last)  # loaded again, it goes on
 
 
+def claimed(saver: StreamSaver, tip: str) -> None:
+    """Takes the thread, to go on from a checkpoint that was loaded, and does not put anything yet."""
+    thread = saver._thread("thread")
+    said = {"tip": tip, "since": thread.chains._loaded[tip].size}
+    saver._drive(thread._recorder.take(lambda log: said))
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("noticed", [False, True])
+def test_looking_at_a_thread_revives_no_chain(two: Two, named: bool, noticed: bool) -> None:
+    """Another worker has claimed and not put yet when somebody looks at the checkpoint that the chain here is at."""
+    one, other = two
+    first = begun(one)
+    tip = put(one, checkpoint({"a": 1}, a="2"), first)
+    assert loaded(other) == tip
+    claimed(other, tip)
+    if noticed:  # by what was put beside the chain
+        put(one, checkpoint({"a": 9}, a="9"), first, source="update")
+    assert loaded(one, tip if named else None) is not None
+    with pytest.raises(Fenced):
+        put(one, checkpoint({"a": 2}, a="3"), tip)
+    assert loaded(one, tip) == tip
+    last = put(other, checkpoint({"a": 3}, a="3"), tip)
+    assert loaded(one) == last
+    assert put(one, checkpoint({"a": 4}, a="4"), last)
+
+
+def test_a_graph_that_begins_goes_on_from_what_it_loaded(two: Two) -> None:
+    """Nobody who has only claimed keeps a thread from those who come later."""
+    one, other = two
+    thread: Any = {"configurable": {"thread_id": "thread"}}
+    graphs = [chat(saver, 4, interrupt_before=["model"]) for saver in two]
+    graphs[0].invoke({"messages": [("user", "hi")]}, thread)
+    tip = ""
+    for graph in graphs:
+        tip = loaded(other) or ""
+        claimed(other, tip)
+        graph.invoke(None, thread)
+    with pytest.raises(Fenced):
+        put(other, checkpoint({"a": 3}, a="3"), tip)
+    assert one.get_tuple(thread) is not None
+
+
 def test_a_void_claim_fences_nobody(two: Two) -> None:
     """Both loaded the tip; one went on; the other claimed before it saw that, and was fenced by its own rule."""
     one, other = two
     tip = begun(one)
     assert loaded(one) == loaded(other) == tip
     won = put(one, checkpoint({"a": 1}, a="2"), tip)
-    thread = other._thread("thread")
-    said = {"tip": tip, "since": thread.chains._loaded[tip].size}
-    other._drive(thread._recorder.take(lambda log: said))
+    claimed(other, tip)
     assert put(one, checkpoint({"a": 2}, a="3"), won)
 
 

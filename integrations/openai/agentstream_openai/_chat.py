@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agentstream.adapters.http import Answer, Delta, message, reasoning_part, text_part, tool_call_part
-from agentstream_openai._usage import usage
+from agentstream.adapters.http.responses import usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

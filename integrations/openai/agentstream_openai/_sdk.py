@@ -9,10 +9,9 @@ from openai import OpenAIError
 
 from agentstream import AgentStreamError
 from agentstream.adapters.http import Sdk
+from agentstream.adapters.http.responses import Responses, usage
 from agentstream_openai._chat import Chat
 from agentstream_openai._dictionary import V1
-from agentstream_openai._responses import Responses
-from agentstream_openai._usage import usage
 
 
 class NotRecorded(AgentStreamError, OpenAIError):

@@ -102,7 +102,8 @@ def test_a_streamed_chat_completion() -> None:
 
 def test_a_streamed_response_with_commentary_before_its_call() -> None:
     answer = watched(traffic("openai-responses-stream-phases")[0])[1]
-    text, call = told(answer)
+    reasoning, text, call = told(answer)
+    assert reasoning["encrypted"]  # what the provider asks for when it is given its reasoning back
     assert text == {"text": "I’ll check the capital lookup tool for “PotatoLand.”"}
     assert (call["name"], call["arguments"]) == ("get_capital", '{"country":"PotatoLand"}')
     assert answer.messages[0]["id"].startswith("resp_")

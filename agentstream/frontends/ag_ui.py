@@ -1,0 +1,384 @@
+"""A session as AG-UI 1.0 events (docs.ag-ui.com, the events' schema).
+
+A run is RUN_STARTED … RUN_FINISHED or RUN_ERROR; one that waits for a person finishes as an interrupt, and one that
+goes on begins again under its id. What is said outside a run is told in one of its own. Text comes as deltas and ends
+with its message; where something told is taken back (a failed attempt, a rewind) MESSAGES_SNAPSHOT says what stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from agentstream.frontends.story import (
+    Answered,
+    Asked,
+    Custom,
+    Delta,
+    Result,
+    Rewound,
+    RunTold,
+    Said,
+    StepTold,
+    Story,
+    Telling,
+    plain,
+)
+from agentstream.sessions import moments
+from agentstream.sessions.conversions.parts import (
+    Message,
+    Part,
+    arguments_text,
+    is_kind,
+    result_text,
+    text_of,
+    told,
+)
+
+if TYPE_CHECKING:
+    from agentstream.sessions.events import Event
+    from agentstream.sessions.questions import Question
+
+Sent = dict[str, Any]
+
+_OPENING = ("began", "running")
+
+
+def to_ag_ui(events: Iterable[Event], *, thread: str | None = None) -> Iterator[Sent]:
+    """The AG-UI events of a session's events (`session.events()`, `session.follow()`), from its start.
+
+    `thread` is the thread's id, by default the session's.
+    """
+    translation = AgUi(thread)
+    for event in events:
+        yield from translation.add(event)
+
+
+class AgUi:
+    """The same, event by event: `add` gives what an event adds. The same events always give the same."""
+
+    def __init__(self, thread: str | None = None) -> None:
+        self.thread = thread
+        self.story = Story()
+        self.run: str | None = None
+        """The run that is open in what was sent."""
+        self._open: dict[tuple[str, str], str] = {}
+        """The texts that are open, by kind and message, and what was sent of them."""
+        self._steps: dict[str, str] = {}
+        self._messages: dict[str, Sent] = {}
+        self._calls: dict[str, str] = {}
+        self._results: set[str] = set()
+
+    def add(self, event: Event) -> list[Sent]:
+        if self.thread is None:
+            self.thread = event.session or "session"
+        sent: list[Sent] = []
+        for telling in self.story.add(event):
+            sent += self._tell(telling, event)
+        at = moments.read(event.timestamp)
+        stamp = {"timestamp": round(at.timestamp() * 1000)} if at is not None else {}
+        return [{**each, **stamp} for each in sent]
+
+    def opening(self) -> list[Sent]:
+        """What a reader is sent who comes now and has nothing of what was sent before: the open run, what was said in
+        it and before, and the texts that are open, which go on from there."""
+        if self.run is None:
+            return []
+        sent = [self._started(self.run), self._snapshot(without=self._open)]
+        sent += [{"type": "STEP_STARTED", "stepName": name} for name in self._steps.values()]
+        for (kind, id), text in self._open.items():
+            sent += [*_opened(kind, id), *_content(kind, id, text)]
+        return sent
+
+    # --- what is told ------------------------------------------------------------------------------------------------
+
+    def _tell(self, telling: Telling, event: Event) -> list[Sent]:
+        if isinstance(telling, RunTold):
+            return self._run(telling)
+        sent = self._within(telling)
+        if sent and self.run is None:
+            alone = f"{self.thread}@{event.index}"
+            ends = [*self._closed(), {"type": "RUN_FINISHED", "threadId": self.thread, "runId": alone}]
+            return [self._started(alone), *sent, *ends]
+        return sent
+
+    def _run(self, told: RunTold) -> list[Sent]:
+        if told.status in _OPENING:
+            if self.run == told.id:
+                return []
+            before = self._finished({}) if self.run is not None else []
+            self.run = told.id
+            return [*before, self._started(told.id)]
+        usage = [_usage(model, counts) for model, counts in told.usage.items()]
+        ends: Sent = {"usage": usage} if usage else {}
+        again: list[Sent] = []
+        if self.run is None:
+            self.run, again = told.id, [self._started(told.id)]
+        if told.status in ("failed", "exhausted"):
+            error = told.error or {}
+            text = str(error.get("text") or f"the run is {told.status}")
+            code = {"code": error["name"]} if isinstance(error.get("name"), str) else {"code": told.status}
+            closed, self.run = self._closed(), None
+            return [*again, *closed, {"type": "RUN_ERROR", "message": text, **code, **ends}]
+        if told.status == "waiting":
+            ends["outcome"] = {"type": "interrupt", "interrupts": _interrupts(told)}
+        elif told.status == "cancelled":
+            ends["outcome"] = {"type": "cancelled"}
+        else:
+            ends["outcome"] = {"type": "success"}
+            if told.result is not None:
+                ends["result"] = plain(told.result)
+        return [*again, *self._finished(ends)]
+
+    def _started(self, run: str) -> Sent:
+        return {"type": "RUN_STARTED", "threadId": self.thread, "runId": run}
+
+    def _finished(self, ends: Sent) -> list[Sent]:
+        closed, run, self.run = self._closed(), self.run, None
+        return [*closed, {"type": "RUN_FINISHED", "threadId": self.thread, "runId": run, **ends}]
+
+    def _closed(self) -> list[Sent]:
+        sent = [each for kind, id in self._open for each in _closed(kind, id)]
+        sent += [{"type": "STEP_FINISHED", "stepName": name} for name in self._steps.values()]
+        self._open.clear()
+        self._steps.clear()
+        return sent
+
+    def _within(self, telling: Telling) -> list[Sent]:
+        if isinstance(telling, Delta):
+            return self._delta(telling)
+        if isinstance(telling, Said):
+            return self._said(telling.id, telling.message)
+        if isinstance(telling, StepTold):
+            return self._step(telling)
+        if isinstance(telling, Result):
+            return self._result(telling)
+        if isinstance(telling, Rewound):
+            return self._rewound(telling.messages)
+        if isinstance(telling, Custom):
+            return _custom(telling)
+        if isinstance(telling, (Asked, Answered)) and self.run is not None:
+            name = "question" if isinstance(telling, Asked) else "answer"
+            return [{"type": "CUSTOM", "name": f"agentstream.{name}", "value": question_told(telling.question)}]
+        return []
+
+    def _step(self, told: StepTold) -> list[Sent]:
+        if told.ended:
+            name = self._steps.pop(told.key, None)
+            return [{"type": "STEP_FINISHED", "stepName": name}] if name is not None else []
+        if self.run is None or told.kind == "human":
+            return []
+        taken = set(self._steps.values())
+        name = told.name if told.name not in taken else f"{told.name} ({told.key})"
+        self._steps[told.key] = name
+        return [{"type": "STEP_STARTED", "stepName": name}]
+
+    # --- texts -------------------------------------------------------------------------------------------------------
+
+    def _delta(self, delta: Delta) -> list[Sent]:
+        if delta.kind not in ("text", "reasoning"):
+            return []  # arguments come with their call's name
+        place = (delta.kind, delta.target)
+        if delta.replaces:
+            return self._replaced(place, delta.text)
+        if not delta.text:
+            return []
+        begins = [] if place in self._open else _opened(*place)
+        if place[0] == "text":
+            begins = [*self._end(("reasoning", place[1])), *begins]
+        self._open[place] = self._open.get(place, "") + delta.text
+        self._know(place, self._text(place) + delta.text)
+        return [*begins, *_content(*place, delta.text)]
+
+    def _text(self, place: tuple[str, str]) -> str:
+        return str(self._messages.get(_id(*place), {}).get("content") or "")
+
+    def _know(self, place: tuple[str, str], text: str, role: str = "assistant") -> None:
+        id = _id(*place)
+        role = "reasoning" if place[0] == "reasoning" else role
+        known = self._messages.setdefault(id, {"id": id, "role": role})
+        known["content"] = text
+
+    def _end(self, place: tuple[str, str]) -> list[Sent]:
+        return _closed(*place) if self._open.pop(place, None) is not None else []
+
+    def _replaced(self, place: tuple[str, str], text: str) -> list[Sent]:
+        """Something told does not stand: what does, from now on."""
+        if self._text(place) == text and _id(*place) not in self._messages:
+            return []
+        ended = self._end(place)
+        if text:
+            self._know(place, text)
+        else:
+            self._messages.pop(_id(*place), None)
+        return [*ended, self._snapshot()]
+
+    def _said(self, id: str, message: Message) -> list[Sent]:
+        parts: list[Part] = message["parts"]
+        role = message["role"]
+        if role == "tool":
+            return [each for part in parts if is_kind(part, "tool_result") for each in self._given(part)]
+        sent: list[Sent] = []
+        if role == "assistant":
+            thought = "".join(text_of(part) for part in parts if is_kind(part, "reasoning"))
+            sent += self._whole(("reasoning", id), thought, role)
+        text = "".join(text_of(part) if is_kind(part, "text") else told(part) for part in parts)
+        sent += self._whole(("text", id), text, role)
+        for part in parts:
+            if is_kind(part, "tool_call"):
+                sent += self._call(id, part)
+        return sent
+
+    def _whole(self, place: tuple[str, str], text: str, role: str) -> list[Sent]:
+        known = self._text(place)
+        if not text or text == known:
+            return self._end(place)
+        if not text.startswith(known):
+            ended = self._end(place)
+            self._know(place, text, role)
+            return [*ended, self._snapshot()]
+        begins = [] if place in self._open else _opened(*place, role)
+        self._open.pop(place, None)
+        self._know(place, text, role)
+        return [*begins, *_content(*place, text[len(known) :]), *_closed(*place)]
+
+    # --- tools -------------------------------------------------------------------------------------------------------
+
+    def _call(self, of: str, part: Part) -> list[Sent]:
+        id, name, arguments = str(part.get("id")), str(part.get("name")), arguments_text(part)
+        if id in self._calls:
+            return []
+        self._calls[id] = name
+        known = self._messages.setdefault(of, {"id": of, "role": "assistant"})
+        function = {"name": name, "arguments": arguments}
+        known.setdefault("toolCalls", []).append({"id": id, "type": "function", "function": function})
+        return [
+            {"type": "TOOL_CALL_START", "toolCallId": id, "toolCallName": name, "parentMessageId": of},
+            {"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": arguments},
+            {"type": "TOOL_CALL_END", "toolCallId": id},
+        ]
+
+    def _given(self, part: Part) -> list[Sent]:
+        return self._gave(str(part.get("id")), result_text(part))
+
+    def _result(self, result: Result) -> list[Sent]:
+        if result.error is not None:
+            return self._gave(result.call, f"{result.error.get('name')}: {result.error.get('text')}")
+        value = result.value
+        return self._gave(result.call, value if isinstance(value, str) else json.dumps(plain(value)))
+
+    def _gave(self, call: str, content: str) -> list[Sent]:
+        if call in self._results:
+            return []
+        self._results.add(call)
+        id = f"{call}:result"
+        self._messages[id] = {"id": id, "role": "tool", "toolCallId": call, "content": content}
+        return [{"type": "TOOL_CALL_RESULT", "messageId": id, "toolCallId": call, "content": content, "role": "tool"}]
+
+    # --- taken back --------------------------------------------------------------------------------------------------
+
+    def _snapshot(self, without: Iterable[tuple[str, str]] = ()) -> Sent:
+        left = {_id(*place) for place in without}
+        messages = [dict(said) for id, said in self._messages.items() if id not in left]
+        return {"type": "MESSAGES_SNAPSHOT", "messages": [_complete(said) for said in messages]}
+
+    def _rewound(self, messages: Iterable[Message]) -> list[Sent]:
+        sent = self._closed()
+        self._messages.clear()
+        self._calls.clear()
+        self._results.clear()
+        for number, message in enumerate(messages):
+            if message["role"] != "system":
+                self._said(str(message.get("id") or f"rewound.{number}"), message)
+        self._open.clear()
+        return [*sent, self._snapshot()]
+
+
+def _id(kind: str, id: str) -> str:
+    return f"{id}:reasoning" if kind == "reasoning" else id
+
+
+def _opened(kind: str, id: str, role: str = "assistant") -> list[Sent]:
+    name = _id(kind, id)
+    if kind == "text":
+        return [{"type": "TEXT_MESSAGE_START", "messageId": name, "role": role}]
+    start = {"type": "REASONING_MESSAGE_START", "messageId": name, "role": "reasoning"}
+    return [{"type": "REASONING_START", "messageId": name}, start]
+
+
+def _content(kind: str, id: str, text: str) -> list[Sent]:
+    name = "TEXT_MESSAGE_CONTENT" if kind == "text" else "REASONING_MESSAGE_CONTENT"
+    return [{"type": name, "messageId": _id(kind, id), "delta": text}] if text else []
+
+
+def _closed(kind: str, id: str) -> list[Sent]:
+    name = _id(kind, id)
+    if kind == "text":
+        return [{"type": "TEXT_MESSAGE_END", "messageId": name}]
+    return [{"type": "REASONING_MESSAGE_END", "messageId": name}, {"type": "REASONING_END", "messageId": name}]
+
+
+def _complete(said: Sent) -> Sent:
+    return said if "content" in said or said["role"] == "assistant" else {**said, "content": ""}
+
+
+def _custom(told: Custom) -> list[Sent]:
+    if told.type == "state":
+        return [{"type": "STATE_SNAPSHOT", "snapshot": plain(told.value)}]
+    return [{"type": "CUSTOM", "name": told.type, "value": plain(told.value)}]
+
+
+_COUNTS = {
+    "input_tokens": "inputTokens",
+    "output_tokens": "outputTokens",
+    "reasoning_tokens": "reasoningTokens",
+    "cached_tokens": "cachedInputTokens",
+    "cache_write_tokens": "cacheWriteInputTokens",
+}
+
+
+def _usage(model: str, counts: dict[str, int]) -> Sent:
+    named = {ours: counts[theirs] for theirs, ours in _COUNTS.items() if theirs in counts}
+    return {**({"model": model} if model else {}), **named}
+
+
+def _interrupts(run: RunTold) -> list[Sent]:
+    if not run.questions:
+        until = {"metadata": {"until": run.until}} if run.until else {}
+        return [{"id": f"{run.id}:waiting", "reason": "waiting", **until}]
+    return [_interrupt(question) for question in run.questions]
+
+
+def _interrupt(question: Question) -> Sent:
+    told = question_told(question)
+    schema = question.schema if isinstance(question.schema, dict) else None
+    if schema is None and question.choices is not None:
+        schema = {"enum": plain(question.choices)}
+    return {
+        "id": question.key,
+        "reason": question.kind,
+        "message": question.prompt,
+        **({"responseSchema": schema} if schema is not None else {}),
+        **({"expiresAt": told["expires"]} if "expires" in told else {}),
+        "metadata": {name: told[name] for name in ("session", "step", "arguments") if name in told},
+    }
+
+
+def question_told(question: Question) -> Sent:
+    """A question with its answer, where it has one, as JSON."""
+    answer = question.answer
+    known = {
+        "id": question.key,
+        "kind": question.kind,
+        "prompt": question.prompt,
+        "schema": question.schema,
+        "choices": plain(question.choices) if question.choices is not None else None,
+        "expires": moments.text(question.expires) if question.expires is not None else None,
+        "step": question.step,
+        "arguments": plain(question.arguments) if question.arguments is not None else None,
+        "session": question.session or None,
+        "by": answer.by if answer is not None else None,
+    }
+    made = {name: value for name, value in known.items() if value is not None}
+    return {**made, "answer": plain(answer.value)} if answer is not None else made

@@ -1,0 +1,167 @@
+"""Everything of one event: the step or run it belongs to, what was said, what can be done from there."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from agentstream.inspector.documents.cutting import SHOWN, Cutter, Limits
+from agentstream.inspector.documents.messages import message_document, redacted_in
+from agentstream.inspector.documents.rows import STEP
+from agentstream.inspector.documents.steps import question_document, run_document, step_document
+from agentstream.sessions.events import Event, StepKey
+from agentstream.sessions.views.values import resolved_value
+
+if TYPE_CHECKING:
+    from agentstream.inspector.held import Told
+    from agentstream.sessions.state import Run, Step
+
+Branch = dict[str, Any]
+"""`{"id", "at", "status"}` of a session that was forked here."""
+
+
+class Details:
+    """Makes the documents of a session's events."""
+
+    def __init__(self, told: Told, branches: Sequence[Branch] = (), limits: Limits = SHOWN) -> None:
+        self._told = told
+        self._state = told.state
+        self._branches = branches
+        self._limits = limits
+        self._said: Mapping[int, int] | None = None
+        self._steps: dict[int, dict[str, Any]] = {}
+
+    def of(self, index: int) -> dict[str, Any]:
+        """The document of one event. IndexError where there is none."""
+        event, row = self._told.events[index], self._told.rows[index]
+        cutter = Cutter(self._limits)
+        step = self._step_of(row[STEP], event)
+        run = self._run_of(event) if step is None else None
+        told_step = self._step(step, row[STEP], cutter) if step is not None else None
+        told_run = run_document(run, cutter) if run is not None else None
+        value, cuts = cutter.cut(resolved_value(event, self._state))
+        return {
+            "row": row,
+            "index": event.index,
+            "position": str(event.position),
+            "type": event.type,
+            "key": event.key,
+            "operation": event.operation,
+            "timestamp": event.timestamp,
+            "claim": event.claim,
+            "mark": event.mark,
+            "size": len(event.raw),
+            "value": value,
+            "cuts": cuts,
+            "redacted": redacted_in(value),
+            "step": told_step,
+            "run": told_run,
+            "message": self._message(event, row),
+            "question": self._question(event),
+            "forks": [branch for branch in self._branches if branch["at"] == index + 1],
+            "forkable": {"at": index + 1, "edits": self._edits(event, step, run)},
+            "commands": self._commands(index + 1),
+        }
+
+    def _step(self, step: Step, number: int, cutter: Cutter) -> dict[str, Any]:
+        if number not in self._steps:
+            told = step_document(step, number, self._state, self._told.prices, cutter)
+            self._steps[number] = {**told, "deltas": self._deltas[step.key]}
+        return self._steps[number]
+
+    @cached_property
+    def _deltas(self) -> Counter[str]:
+        """How many pieces each attempt of a step was told in."""
+        return Counter(event.key.rpartition("/")[0] for event in self._state.of_type("delta"))
+
+    # --- what it belongs to ------------------------------------------------------------------------------------------
+
+    def _step_of(self, number: int | None, event: Event) -> Step | None:
+        if number is None or event.mark is not None or number >= len(self._state.steps):
+            return None
+        return self._state.steps[number]
+
+    def _run_of(self, event: Event) -> Run | None:
+        if event.mark is not None:
+            return None
+        key = event.value.get("run", "") if event.type == "error" and isinstance(event.value, dict) else event.key
+        return next((run for run in self._state.runs.values() if run.key == key), None)
+
+    def _message(self, event: Event, row: Sequence[Any]) -> dict[str, Any] | None:
+        if event.type == "message":
+            return message_document(Cutter(self._limits).cut(resolved_value(event, self._state))[0])
+        if event.type in ("step", "outcome") and event.mark is None and row[STEP] is not None:
+            said = self._said_by(row[STEP])
+            if said is not None:
+                value = resolved_value(self._told.events[said], self._state)
+                return {**message_document(Cutter(self._limits).cut(value)[0]), "index": said}
+        return None
+
+    def _said_by(self, step: int) -> int | None:
+        """The last message that a step said."""
+        if self._said is None:
+            self._said = {
+                self._told.rows[event.index][STEP]: event.index
+                for event in self._state.of_type("message")
+                if self._told.rows[event.index][STEP] is not None
+            }
+        return self._said.get(step)
+
+    def _question(self, event: Event) -> dict[str, Any] | None:
+        if event.mark is not None or event.type not in ("question", "answer", "step", "outcome"):
+            return None
+        questions = self._state.questions
+        if event.type == "answer":
+            name = event.value.get("question") if isinstance(event.value, dict) else None
+            found = questions.get(name) if isinstance(name, str) else None
+        else:
+            key = StepKey.parse(event.key)
+            asked = (question for question in questions.values() if event.key == question.key)
+            found = next(asked, None)
+            if found is None and key is not None:
+                found = next((q for q in questions.values() if _identity(q.key) == key.identity), None)
+        return question_document(found) if found is not None else None
+
+    # --- what can be done --------------------------------------------------------------------------------------------
+
+    def _edits(self, event: Event, step: Step | None, run: Run | None) -> list[dict[str, Any]]:
+        """What a fork can have otherwise here, with what was recorded."""
+        if step is not None and step.outcome is not None and event.type in ("step", "outcome", "tool_call", "message"):
+            value, cuts = Cutter(self._limits).cut(step.stored_result if step.error is None else None)
+            number = self._told.rows[event.index][STEP]
+            return [{"kind": "outcome", "step": number, "value": value, "cut": bool(cuts), "at": step.outcome.index}]
+        if event.type == "message" and event.claim is None and event.mark is None:
+            value, cuts = Cutter(self._limits).cut(resolved_value(event, self._state))
+            return [{"kind": "message", "index": event.index, "value": value, "cut": bool(cuts), "at": event.index}]
+        if run is not None and run.parent is None and event.type == "run" and run is self._state.run:
+            value, cuts = Cutter(self._limits).cut(run.stored_arguments)
+            return [{"kind": "input", "value": value, "agent": run.agent, "cut": bool(cuts), "at": event.index}]
+        return []
+
+    def _commands(self, at: int) -> dict[str, str]:
+        name = shlex.quote(self._state.session)
+        branch = shlex.quote(f"{self._state.session}-branch")
+        return {
+            "show": f"agentstream show {name}@{at}",
+            "state": f"agentstream show {name}@{at} --state",
+            "fork": f"agentstream fork {name}@{at} --as {branch}",
+            "replay": f"agentstream replay {name} MODULE:AGENT --until {at}",
+        }
+
+
+def raw_document(event: Event, most: int | None = None) -> dict[str, Any]:
+    """An event as it is stored; `valid` says whether it is a message in our form."""
+    stored = event.raw[:most]
+    try:
+        text, valid = stored.decode("utf-8"), bool(event.type)
+    except UnicodeDecodeError:
+        text, valid = stored.decode("utf-8", "backslashreplace"), False
+    return {"raw": text, "size": len(event.raw), "valid": valid}
+
+
+def _identity(key: str) -> tuple[str, str, int] | None:
+    place = StepKey.parse(key)
+    return place.identity if place is not None else None

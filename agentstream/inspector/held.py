@@ -1,0 +1,211 @@
+"""One session as the page has it: its events as rows, kept up to date as events come.
+
+Rows are made once. What comes later may change an earlier row (the outcome of a step, a rewind, a fork): those are told
+again, so that whoever has read the rows is sent what is new and what changed, never all of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from agentstream.inspector.documents.rows import FORKS, MS, STATUS, Compact, compact_row
+from agentstream.sessions.events import Event
+from agentstream.sessions.prices import Prices, cost_of
+from agentstream.sessions.questions import TYPES, Questions
+from agentstream.sessions.state import State
+from agentstream.sessions.views.rows import Row, Rows
+
+Forks = Mapping[int, int]
+"""How many sessions were forked at a cut."""
+
+
+class Told:
+    """A session's rows, made as they are asked for: of a long one the first are there before the last.
+
+    Safe to use from several threads; what is read of it without its methods only grows, or is put in place at once.
+    """
+
+    def __init__(self, state: State, prices: Prices, *, alive: bool = True, sealed: bool = False) -> None:
+        """`state` is of all events; `alive` says whether its worker lives."""
+        self.prices = prices
+        self.alive, self.sealed = alive, sealed
+        self.events: list[Event] = list(state.events)
+        self.rows: list[Compact] = []
+        self.changed: list[int] = []
+        """The indexes of rows that were told again, in the order that this happened."""
+        self.forks: Forks = {}
+        self._name = (state.session, state.incarnation)
+        self._state = State(*self._name, list(self.events), alive=alive)
+        self._open: dict[str, list[int]] = {}
+        """Rows of runs, and of steps that have no outcome, by key."""
+        self._asked = Questions()
+        self._questions: dict[str, int] = {}
+        """Rows of questions that can be answered, by key."""
+        self._lock = threading.RLock()
+
+    @cached_property
+    def _rows(self) -> Rows:
+        return Rows(self._state)
+
+    @property
+    def size(self) -> int:
+        return len(self.events)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every event has its row."""
+        return len(self.rows) == len(self.events)
+
+    @property
+    def incarnation(self) -> str:
+        return self._name[1]
+
+    @property
+    def running(self) -> bool:
+        """Whether it should have a worker: then it matters whether that lives."""
+        return self.state.status in ("running", "abandoned")
+
+    @property
+    def state(self) -> State:
+        """The session as far as it is told."""
+        if self._state.index != self.size:
+            self._state = State(*self._name, list(self.events), alive=self.alive)
+        return self._state
+
+    def make(self, count: int) -> None:
+        """Makes the rows of the next events, of so many at most."""
+        with self._lock:
+            first = len(self.rows)
+            for event in self.events[first : first + count]:
+                self._add(self._rows.row(event), first)
+
+    def make_all(self) -> None:
+        self.make(self.size)
+
+    def take(self, events: Sequence[Event], *, alive: bool) -> None:
+        """Takes the events that came.
+
+        Raises ChangesWhatCounts before it takes any, where the rows are to be made again: one of them changes which
+        count, or the worker of a run died or came back.
+        """
+        with self._lock:
+            if any(event.type == "rewind" and event.mark is None for event in events):
+                raise ChangesWhatCounts
+            if alive != self.alive and (self.running or any(event.type in ("claim", "run") for event in events)):
+                raise ChangesWhatCounts
+            self.make_all()
+            first = len(self.rows)
+            for event in events:
+                row = self._rows.follow(event)
+                self.events.append(event)
+                self._add(row, first)
+                if event.type == "status":
+                    below = f"{event.key}/"  # what a run leaves unfinished stands as the run does
+                    for key in [key for key in self._open if key == event.key or key.startswith(below)]:
+                        self._tell_again(self._open[key])
+
+    def begin_again(self, state: State, *, alive: bool, sealed: bool) -> None:
+        """Takes a session whose earlier events may count otherwise, or stand otherwise, than they did."""
+        fresh = Told(state, self.prices, alive=alive, sealed=sealed)
+        fresh.forks = self.forks
+        fresh.make_all()
+        with self._lock:
+            pairs = enumerate(zip(self.rows, fresh.rows, strict=False))
+            changed = [*self.changed, *(number for number, (was, row) in pairs if was != row)]
+            self.__dict__.update({**fresh.__dict__, "changed": changed, "_lock": self._lock})
+
+    def set_forks(self, forks: Forks) -> None:
+        """Takes note of the forks that there are now."""
+        with self._lock:
+            self._set_forks(forks)
+
+    def _set_forks(self, forks: Forks) -> None:
+        for at in {*forks, *self.forks}:
+            if forks.get(at, 0) != self.forks.get(at, 0) and 0 < at <= len(self.rows):
+                self.rows[at - 1] = [*self.rows[at - 1][:FORKS], forks.get(at, 0), *self.rows[at - 1][FORKS + 1 :]]
+                self.changed.append(at - 1)
+        self.forks = dict(forks)
+
+    # --- rows --------------------------------------------------------------------------------------------------------
+
+    def _add(self, row: Row, told: int) -> None:
+        """Adds a row, and tells those again that its event says something of; the first `told` may have been read."""
+        event = row.event
+        self.rows.append(self._compact(row))
+        if event.type in ("step", "run"):
+            self._open.setdefault(event.key, []).append(event.index)
+        elif event.type == "outcome":
+            self._end(event, row.ms, told)
+        if event.type in TYPES:
+            self._ask(event, told)
+
+    def _end(self, event: Event, spent: int | None, told: int) -> None:
+        """Tells what an outcome is of again. A run's status comes after that."""
+        starts = self._open.get(event.key, ())
+        if starts and self.events[starts[0]].type == "step":
+            del self._open[event.key]
+        for start in starts:
+            if self.events[start].mark != event.mark:
+                continue
+            if start < told:
+                self._tell_again([start], spent)
+            else:
+                self.rows[start][MS] = spent
+
+    def _ask(self, event: Event, told: int) -> None:
+        """Takes what an event says of questions: how those stand is told with them."""
+        self._asked.see(event)
+        if event.type == "question" and event.mark is None:
+            self._questions[event.key] = event.index
+        for key, index in list(self._questions.items()):
+            question = self._asked.by_key.get(key)
+            if question is None or self.rows[index][STATUS] == question.status:
+                continue
+            self.rows[index] = [*self.rows[index][:STATUS], question.status, *self.rows[index][STATUS + 1 :]]
+            if question.status in ("expired", "closed"):
+                del self._questions[key]
+            if index < told:
+                self.changed.append(index)
+
+    def _compact(self, row: Row, spent: int | None = None) -> Compact:
+        return compact_row(row, self.prices, forks=self.forks.get(row.event.index + 1, 0), spent=spent)
+
+    def _tell_again(self, starts: Iterable[int], spent: int | None = None) -> None:
+        for index in starts:
+            row = self._compact(self._rows.row(self.events[index]), self.rows[index][MS] if spent is None else spent)
+            if row != self.rows[index]:
+                self.rows[index] = row
+                self.changed.append(index)
+
+    # --- the session as a whole --------------------------------------------------------------------------------------
+
+    def head(self) -> dict[str, Any]:
+        """What the page says of the session above its rows."""
+        state = self.state
+        lineage = state.lineage
+        cost = cost_of(state.of_type("outcome"), self.prices)
+        return {
+            "session": state.session,
+            "incarnation": state.incarnation,
+            "title": state.title,
+            "tags": state.tags,
+            "status": state.status,
+            "agent": state.run.agent if state.run is not None else None,
+            "sealed": self.sealed,
+            "encrypted": any(birth.encrypted is not None for _, birth in state.births),
+            "events": self.size,
+            "lineage": None
+            if lineage is None
+            else {"source": lineage.source, "count": lineage.count, "replaced": list(lineage.replaced)},
+            "cost": cost.dollars if cost.known else None,
+            "input_tokens": cost.input_tokens,
+            "output_tokens": cost.output_tokens,
+            "unpriced": list(cost.unpriced),
+        }
+
+
+class ChangesWhatCounts(Exception):
+    """An event came that changes which of those before it count: the rows are made again."""

@@ -1,0 +1,106 @@
+"""Rows as lines, at once and as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
+
+from agentstream.errors import AgentStreamError
+from agentstream.inspector.failures import failure
+from agentstream.inspector.requests import lines
+from agentstream.inspector.sessions import PATIENCE, Open, Sessions
+
+CHUNK = 2_000
+"""Rows that are handed on at once: others are served in between."""
+
+
+async def rows(held: Open, after: int, incarnation: str | None) -> AsyncGenerator[bytes, None]:
+    """The rows there are from `after` on, with what frames them."""
+    async for part in _Reader(held).begin(after, incarnation):
+        yield part
+
+
+async def live_rows(
+    sessions: Sessions, session: str, after: int, incarnation: str | None
+) -> AsyncGenerator[bytes, None]:
+    """As `rows`; then what comes, until the session is sealed or gone, or nobody reads any more."""
+    held = await sessions.follow(session)
+    try:
+        reader = _Reader(held)
+        async for part in reader.begin(after, incarnation):
+            yield part
+        while True:
+            news = held.news
+            part = reader.fresh()
+            if part:
+                yield part
+                continue
+            if sessions.closing:
+                return
+            if held.ended is not None:
+                yield lines([_ended(held.ended)])
+                return
+            if held.told.sealed:
+                yield lines([{"sealed": True}])
+                return
+            try:
+                await asyncio.wait_for(news.wait(), PATIENCE)
+            except (TimeoutError, asyncio.TimeoutError):
+                yield lines([{"beat": round(time.time() * 1000)}])
+    finally:
+        sessions.leave(held)
+
+
+class _Reader:
+    """What one reader of a session has been sent."""
+
+    def __init__(self, held: Open) -> None:
+        self._told = held.told
+        self._head: dict[str, Any] = {}
+        self._sent = 0
+        self._changes = 0
+
+    async def begin(self, after: int, incarnation: str | None) -> AsyncGenerator[bytes, None]:
+        told = self._told
+        self._changes = len(told.changed)
+        self._head = await asyncio.to_thread(told.head)
+        begin: list[Any] = [{"head": self._head}]
+        if after > told.size or incarnation not in (None, told.incarnation):
+            begin.append({"reset": 0})
+            after = 0
+        self._sent = after
+        yield lines(begin)
+        while self._sent < told.size:
+            stop = min(self._sent + CHUNK, told.size)
+            if len(told.rows) < stop:
+                await asyncio.to_thread(told.make, stop - len(told.rows))
+            part = lines(told.rows[self._sent : stop])
+            self._sent = stop
+            yield part
+        yield self.fresh() + lines([{"ready": self._sent}])
+
+    def fresh(self) -> bytes:
+        """What came and changed since; empty where that is nothing."""
+        told = self._told
+        changed = sorted({index for index in told.changed[self._changes :] if index < self._sent})
+        self._changes = len(told.changed)
+        told_now: list[Any] = [told.rows[index] for index in changed]
+        told_now += told.rows[self._sent :]
+        self._sent = told.size
+        return lines([*self._new_head(bool(told_now)), *told_now])
+
+    def _new_head(self, grew: bool) -> Iterable[Any]:
+        if not grew and self._head.get("sealed") == self._told.sealed:
+            return ()
+        head = self._told.head()
+        if head == self._head:
+            return ()
+        self._head = head
+        return ({"head": head},)
+
+
+def _ended(error: AgentStreamError) -> dict[str, Any]:
+    status, body = failure(error)
+    return {"gone" if status in (404, 410) else "error": body["error"]}

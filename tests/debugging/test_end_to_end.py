@@ -1,0 +1,135 @@
+"""A session debugged from end to end through the real command line, each command a process of its own: looked at,
+replayed up to a breakpoint, replayed against changed code, branched with an edit, gone on with, compared."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from debugging_kit import Project
+
+LOOP = """
+from pathlib import Path
+from agentstream import Client, agent, step
+
+def made(what):
+    with Path("made").open("a") as file:
+        file.write(what + "\\n")
+
+@step(kind="tool")
+def lookup(order):
+    made(f"lookup {order}")
+    return {"order": order, "amount": 40}
+
+@step(kind="tool")
+def refund(order, amount):
+    made(f"refund {order} {amount}")
+    return f"{amount} back for {order}"
+
+@agent
+def support(question):
+    order = question.split()[-1]
+    found = lookup(order)
+    return refund(order, found["amount"])
+
+if __name__ == "__main__":
+    with Client() as client:
+        client.session("support/42").run(support, "refund A1")
+"""
+
+GRAPH = """
+import operator
+from pathlib import Path
+from typing import Annotated, TypedDict
+from agentstream_langgraph import StreamSaver
+from langgraph.graph import END, START, StateGraph
+from agentstream import Client, step
+
+class State(TypedDict):
+    done: Annotated[list[str], operator.add]
+
+@step(kind="tool")
+def act(name):
+    with Path("made").open("a") as file:
+        file.write(name + "\\n")
+    return name + " done"
+
+def look(state):
+    return {"done": [act("look up " + state["done"][0])]}
+
+async def pay(state):
+    return {"done": [act("pay")]}
+
+builder = StateGraph(State)
+builder.add_node(look)
+builder.add_node(pay)
+for above, below in (START, "look"), ("look", "pay"), ("pay", END):
+    builder.add_edge(above, below)
+client = Client()
+graph = builder.compile(checkpointer=StreamSaver(client))
+
+if __name__ == "__main__":
+    import asyncio
+    asyncio.run(graph.ainvoke({"done": ["A1"]}, {"configurable": {"thread_id": "7"}}))
+"""
+
+
+def test_a_plain_loop(tmp_path: Path) -> None:
+    loop = Project(tmp_path, LOOP, apart=True)
+    assert loop.cli("list").rows[0][0] == "support/42"
+    events = loop.cli("show", "support", "--json").data["events"]
+    first = next(event for event in events if event["type"] == "step")
+    assert first["value"]["code"] == "agents.py:22 in support"
+
+    # the recorded way, and a stop on it
+    assert loop.cli("replay", "support", "agents:support").rows[0][0] == "identical"
+    stopped = loop.cli("replay", "support", "agents:support", "--break", "tool:refund?args.amount > 30", "--json").data
+    assert (stopped["verdict"], stopped["stopped"]["name"]) == ("stopped", "refund")
+    assert stopped["stopped"]["code"].endswith("agents.py:23 in support")
+
+    # other code
+    loop.change(
+        'found = lookup(order)\n    return refund(order, found["amount"])',
+        'found = lookup(order)\n\n    return refund(order, found["amount"] - 1)',
+    )
+    diverged = loop.cli("replay", "support", "agents:support", "--json", exits=1).data["divergence"]
+    assert (diverged["kind"], diverged["path"]) == ("different_args", "input.amount")
+    assert (diverged["recorded"]["input"]["amount"], diverged["actual"]["input"]["amount"]) == (40, 39)
+    assert diverged["recorded_code"] == "agents.py:23 in support"
+    assert diverged["code"].endswith("agents.py:24 in support")
+
+    # a branch with another outcome, gone on with by the other code
+    loop.cli("fork", "support", "--as", "try", "--set-outcome", 'step:0={"order": "A1", "amount": 10}')
+    assert loop.cli("resume", "try", "agents:support").out.strip() == '"9 back for A1"'
+    assert loop.made == ["lookup A1", "refund A1 40", "refund A1 9"], "what was recorded is not made again"
+    different = loop.cli("diff", "try", exits=1)
+    assert "refund" in different.out
+    assert loop.cli("show", "support", "--jsonl").out.count("\n") == len(events), "the session itself is as it was"
+    assert [row[1] for row in loop.cli("tree", "support").rows] == ["support/42", "try"]
+
+
+def test_a_graph(tmp_path: Path) -> None:
+    graph = Project(tmp_path, GRAPH, "graphs.py")
+    assert graph.cli("list").rows[0][0] == "langgraph/7"
+    assert [row[4] for row in graph.cli("show", "langgraph", "--kind", "tool").rows if row[1] == "step"] == ["act"] * 2
+    report = graph.cli("replay", "langgraph", "graphs:graph", "--json").data
+    assert (report["verdict"], report["steps"]) == ("identical", 2)
+    refused = graph.cli("replay", "langgraph", "graphs:graph", "--until", "step:1", exits=2)
+    assert "until" in refused.err
+
+    graph.change('act("look up " + ', 'act("find " + ')
+    report = graph.cli("replay", "langgraph", "graphs:graph", "--json", exits=1).data
+    assert report["divergence"]["recorded"]["input"] == {"name": "look up A1"}
+    assert report["divergence"]["actual"]["input"] == {"name": "find A1"}
+    assert "look up A1" in report["notes"][0]
+    graph.change('act("find " + ', 'act("look up " + ')
+    graph.change('act("pay")]', 'act("pay"), "and more"]')
+    told = graph.cli("replay", "langgraph", "graphs:graph", exits=1)
+    assert "and more" in told.out
+
+    graph.cli("fork", "langgraph/7", "--as", "langgraph/8")
+    goes_on = "import graphs; print(graphs.graph.get_state({'configurable': {'thread_id': '8'}}).values['done'])"
+    shown = graph.run(sys.executable, "-c", goes_on)
+    assert "look up A1 done" in shown.out
+    assert graph.cli("diff", "langgraph/8").code == 0
+    assert graph.made == ["look up A1", "pay"], "nothing was made again"
