@@ -1,4 +1,4 @@
-"""The inspector's page in Chromium: a long session until its timeline and the selected event can be used, a scrub, an append.
+"""The inspector's page in Chromium: a long session until it can be used, a move of the scrubber, an append.
 
 The program `agentstream ui` serves it; the store is new to it each time. Chromium is the machine's own.
 """
@@ -42,7 +42,8 @@ SCRUB = """async (moves) => {
 
 # When the row with a text appears, by the page's own clock.
 SEEN = """(text) => new Promise((resolve) => {
-    const look = () => document.querySelector(".rows").textContent.includes(text) ? resolve(Date.now() / 1000) : requestAnimationFrame(look);
+    const rows = document.querySelector(".rows");
+    const look = () => rows.textContent.includes(text) ? resolve(Date.now() / 1000) : requestAnimationFrame(look);
     look();
 })"""
 
@@ -102,11 +103,10 @@ def measure(folder: Path, quick: bool) -> dict[str, float]:
                     late: list[float] = []
                     for turn in range(10):
                         text = f"seen {size} {turn}"
-                        written: list[float] = []
                         page.evaluate("(text) => { window.seen = (" + SEEN + ")(text); }", text)
                         client.session(f"long/{size}").append("note", {"text": text})
-                        written.append(time.time())
-                        late.append(page.evaluate("window.seen") - written[0])
+                        written = time.time()
+                        late.append(page.evaluate("window.seen") - written)
                 found[f"{size} append"] = max(median(late), 0.0)
                 page.close()
     return found

@@ -43,6 +43,7 @@ BENCHMARKS: dict[str, int] = {
     "over_http": 3,
     "serving": 3,
     "inspector": 3,
+    "sdks": 3,
 }
 """Their names, and how many rounds of each the table takes the median of."""
 

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from page import packages
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
-from node import NAMED, installed
-from page import SOURCES
-
 HERE = Path(__file__).resolve().parent
-LONGEST = 8_000
+LONGEST = 60_000
 """Milliseconds until something that should come is taken for hanging."""
 
 expect.set_options(timeout=LONGEST)
@@ -57,6 +55,7 @@ def serving(store: Path, *options: str) -> Iterator[Served]:
     assert process.stdout is not None
     try:
         address = process.stdout.readline().strip()
+        assert address, "agentstream ui ended at once"
         origin, _, rest = address.partition("/#")
         yield Served(origin, rest.rpartition("token=")[2], store)
     finally:
@@ -132,7 +131,7 @@ def at_rest(page: Page) -> Page:
 
 
 def stop_time(page: Page) -> None:
-    """Nothing moves by itself any more, until `page.clock.resume()`. The page's clock was installed before it was opened."""
+    """Nothing moves by itself until `page.clock.resume()`. The page was opened with `clock=True`."""
     page.clock.pause_at(page.evaluate("Date.now()") + 1)
 
 
@@ -147,12 +146,7 @@ def nodes(page: Page) -> int:
 
 def violations(page: Page) -> list[str]:
     """What axe finds that is serious or critical. It is put in beside the page's own policy."""
-    axe = (
-        installed(SOURCES / NAMED, "page", "what builds the inspector's page")
-        / "node_modules"
-        / "axe-core"
-        / "axe.min.js"
-    )
+    axe = packages() / "node_modules" / "axe-core" / "axe.min.js"
     page.evaluate(axe.read_text(encoding="utf-8") + "; window.axe = axe; undefined")
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] }).then((found) => found.violations)")
     return [

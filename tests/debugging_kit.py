@@ -55,9 +55,9 @@ class Project:
             sys.dont_write_bytecode = writes
             sys.path[:] = path
             os.chdir(before)
-            imported = sys.modules.pop(module, None)
-            if hasattr(imported, "client"):
-                imported.client.close()
+            client = getattr(sys.modules.pop(module, None), "client", None)
+            if client is not None:
+                client.close()
         return Answer(code, out.getvalue(), err.getvalue())
 
     def run(self, *arguments: str, exits: int = 0) -> Answer:

@@ -35,7 +35,7 @@ def node() -> Path:
 
 
 def packages() -> Path:
-    """The folder with node_modules of the peers. Several processes may ask at once. SystemExit where it cannot be had."""
+    """The folder with node_modules of the peers. Many may ask at once. SystemExit where it cannot be had."""
     return installed(PEERS / NAMED, "peers", "the official Durable Streams packages")
 
 

@@ -40,14 +40,19 @@ def unlike() -> str | None:
     return None
 
 
+def packages() -> Path:
+    """The folder with node_modules of what builds and tests the page."""
+    return installed(SOURCES / NAMED, "page", "what builds and tests the inspector's page")
+
+
 def built(into: Path) -> None:
     """Checks the types of the sources and builds them into an empty folder. SystemExit where that fails."""
-    packages = installed(SOURCES / NAMED, "page", "what builds the inspector's page")
-    work = Path(tempfile.mkdtemp(prefix="work.", dir=packages))  # below node_modules' folder: imports are found upwards
+    home = packages()
+    work = Path(tempfile.mkdtemp(prefix="work.", dir=home))  # below node_modules' folder: imports are found upwards
     try:
         for entry in ENTRIES:
             (shutil.copytree if (SOURCES / entry).is_dir() else shutil.copy)(SOURCES / entry, work / entry)
-        modules = packages / "node_modules"
+        modules = home / "node_modules"
         run([node(), modules / "typescript" / "bin" / "tsc", "--project", work])
         run([node(), modules / "vite" / "bin" / "vite.js", "build", work, "--logLevel", "warn"])
         shutil.copytree(work / "dist", into, dirs_exist_ok=True)

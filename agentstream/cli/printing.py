@@ -95,7 +95,7 @@ class Printer:
         return [row for row in rows if self._choice.takes(row)]
 
     def _value(self, event: Event) -> Any:
-        return resolved_value(event, self._rows.state) if self._full else stored_value(event)
+        return resolved_value(event, self._rows.state.items) if self._full else stored_value(event)
 
     def _print(self, row: Row) -> None:
         event = row.event

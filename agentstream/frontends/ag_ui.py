@@ -98,7 +98,7 @@ class AgUi:
             return self._run(telling)
         sent = self._within(telling)
         if sent and self.run is None:
-            alone = f"{self.thread}@{event.index}"
+            alone = f"@{event.index}"
             ends = [*self._closed(), {"type": "RUN_FINISHED", "threadId": self.thread, "runId": alone}]
             return [self._started(alone), *sent, *ends]
         return sent
@@ -288,9 +288,9 @@ class AgUi:
         self._messages.clear()
         self._calls.clear()
         self._results.clear()
-        for number, message in enumerate(messages):
+        for message in messages:
             if message["role"] != "system":
-                self._said(str(message.get("id") or f"rewound.{number}"), message)
+                self._said(message["id"], message)
         self._open.clear()
         return [*sent, self._snapshot()]
 

@@ -105,7 +105,10 @@ class AiSdk:
                 chunks += self._run(telling)
             elif self.run is not None and not self.over:
                 made = self._tell(telling)
-                if not (made and made[0]["type"] == "reset-step"):
+                kinds = {chunk["type"] for chunk in made}
+                if "start-step" in kinds:
+                    self._step = []
+                elif "reset-step" not in kinds:
                     self._step += made
                 chunks += made
         return chunks
@@ -179,7 +182,6 @@ class AiSdk:
                 return []
             ended = [chunk for place in self._open for chunk in _ended(place)]  # a step taken back would leave them
             self._open.clear()
-            self._step = []
             return [*ended, {"type": "start-step"}]
         chunks: list[Chunk] = []
         for name, count in told.usage.items():

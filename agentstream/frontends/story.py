@@ -297,7 +297,8 @@ class _Fold:
         for number, message in enumerate(self.conversation.add(event)):
             if message["role"] == "system":
                 continue  # a prompt is between the program and the model
-            id = message.get("id") or (f"{event.key}" if event.type == "message" else f"{event.key}.{number}")
+            id = message.get("id") or (event.key if event.type == "message" else f"{event.key}.{number}")
+            message["id"] = id
             told.append(Said(id, message))
             if event.type == "message" and "#" in event.key:
                 self._said.setdefault(event.key.rpartition("/")[0], []).append(id)

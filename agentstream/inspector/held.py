@@ -12,11 +12,16 @@ from functools import cached_property
 from typing import Any
 
 from agentstream.inspector.documents.rows import FORKS, MS, STATUS, Compact, compact_row
-from agentstream.sessions.events import Event
-from agentstream.sessions.prices import Prices, cost_of
-from agentstream.sessions.questions import TYPES, Questions
-from agentstream.sessions.state import State
+from agentstream.sessions.events import Event, StepKey
+from agentstream.sessions.items import Items
+from agentstream.sessions.prices import Cost, Prices, cost_of
+from agentstream.sessions.questions import TYPES, Question, Questions
+from agentstream.sessions.state import Run, State, Step
+from agentstream.sessions.steps import Attempt
 from agentstream.sessions.views.rows import Row, Rows
+
+_TELLING = frozenset(("session", "claim", "run", "status", "rewind", ""))
+"""Events that say something of the session as a whole, besides what it cost."""
 
 Forks = Mapping[int, int]
 """How many sessions were forked at a cut."""
@@ -37,6 +42,8 @@ class Told:
         self.changed: list[int] = []
         """The indexes of rows that were told again, in the order that this happened."""
         self.forks: Forks = {}
+        self.cost = Cost()
+        """What the calls cost whose rows are made."""
         self._name = (state.session, state.incarnation)
         self._state = State(*self._name, list(self.events), alive=alive)
         self._open: dict[str, list[int]] = {}
@@ -44,6 +51,8 @@ class Told:
         self._asked = Questions()
         self._questions: dict[str, int] = {}
         """Rows of questions that can be answered, by key."""
+        self._steps: list[Step] | None = None
+        self._runs: Mapping[str, Run] | None = None
         self._lock = threading.RLock()
 
     @cached_property
@@ -60,6 +69,10 @@ class Told:
         return len(self.rows) == len(self.events)
 
     @property
+    def session(self) -> str:
+        return self._name[0]
+
+    @property
     def incarnation(self) -> str:
         return self._name[1]
 
@@ -67,6 +80,30 @@ class Told:
     def running(self) -> bool:
         """Whether it should have a worker: then it matters whether that lives."""
         return self.state.status in ("running", "abandoned")
+
+    @property
+    def items(self) -> Items:
+        """The elements of lists that events refer to."""
+        return self._rows.state.items
+
+    @property
+    def questions(self) -> Mapping[str, Question]:
+        """What is asked, by key, as far as rows are made."""
+        return self._asked.by_key
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """As `state.steps`: of a long session that is followed they are not folded anew for each event."""
+        if self._steps is None:
+            self._steps = list(self.state.steps)
+        return self._steps
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """As `state.runs`."""
+        if self._runs is None:
+            self._runs = self.state.runs
+        return self._runs
 
     @property
     def state(self) -> State:
@@ -80,7 +117,11 @@ class Told:
         with self._lock:
             first = len(self.rows)
             for event in self.events[first : first + count]:
-                self._add(self._rows.row(event), first)
+                row = self._rows.row(event)
+                self._add(row, first)
+                for start in self._ended(event):  # what came of it was known; only the time was not
+                    self.rows[start] = [*self.rows[start][:MS], row.ms, *self.rows[start][MS + 1 :]]
+                    self._changed_if(start < first, start)
 
     def make_all(self) -> None:
         self.make(self.size)
@@ -102,10 +143,37 @@ class Told:
                 row = self._rows.follow(event)
                 self.events.append(event)
                 self._add(row, first)
+                self._tell_again(self._ended(event), first, row.ms)
+                self._follow(event, row.step)
                 if event.type == "status":
                     below = f"{event.key}/"  # what a run leaves unfinished stands as the run does
                     for key in [key for key in self._open if key == event.key or key.startswith(below)]:
-                        self._tell_again(self._open[key])
+                        self._tell_again(self._open[key], first)
+
+    def _follow(self, event: Event, number: int | None) -> None:
+        """Takes an event into the steps and runs that were folded."""
+        if event.type in ("run", "status", "error") or (event.type == "outcome" and number is None):
+            self._runs = None
+        steps = self._steps
+        if steps is None or number is None or event.mark is not None or event.type not in ("step", "outcome"):
+            return
+        place = StepKey.parse(event.key)
+        if place is None or number > len(steps):
+            self._steps = None  # what is not as a worker writes it is folded whole
+            return
+        known = steps[number].attempts if number < len(steps) else ()
+        if event.type == "step":
+            attempts = [*known, Attempt(place.attempt, event)]
+        else:
+            attempts = [
+                Attempt(each.number, each.start, event) if each.start.key == event.key else each for each in known
+            ]
+        if not attempts:
+            self._steps = None
+            return
+        attempts.sort(key=lambda attempt: attempt.number)
+        step = Step(*place.identity, tuple(attempts), self.items)
+        steps[number : number + 1] = [step]
 
     def begin_again(self, state: State, *, alive: bool, sealed: bool) -> None:
         """Takes a session whose earlier events may count otherwise, or stand otherwise, than they did."""
@@ -137,23 +205,17 @@ class Told:
         self.rows.append(self._compact(row))
         if event.type in ("step", "run"):
             self._open.setdefault(event.key, []).append(event.index)
-        elif event.type == "outcome":
-            self._end(event, row.ms, told)
+        elif event.type == "outcome" and event.mark is None:
+            self._count(cost_of([event], self.prices))
         if event.type in TYPES:
             self._ask(event, told)
 
-    def _end(self, event: Event, spent: int | None, told: int) -> None:
-        """Tells what an outcome is of again. A run's status comes after that."""
-        starts = self._open.get(event.key, ())
+    def _ended(self, event: Event) -> list[int]:
+        """The rows that an outcome is of. A run's status comes after that, and its row is kept for it."""
+        starts = self._open.get(event.key, []) if event.type == "outcome" else []
         if starts and self.events[starts[0]].type == "step":
             del self._open[event.key]
-        for start in starts:
-            if self.events[start].mark != event.mark:
-                continue
-            if start < told:
-                self._tell_again([start], spent)
-            else:
-                self.rows[start][MS] = spent
+        return [start for start in starts if self.events[start].mark == event.mark]
 
     def _ask(self, event: Event, told: int) -> None:
         """Takes what an event says of questions: how those stand is told with them."""
@@ -167,26 +229,41 @@ class Told:
             self.rows[index] = [*self.rows[index][:STATUS], question.status, *self.rows[index][STATUS + 1 :]]
             if question.status in ("expired", "closed"):
                 del self._questions[key]
-            if index < told:
-                self.changed.append(index)
+            self._changed_if(index < told, index)
+
+    def _count(self, cost: Cost) -> None:
+        known = self.cost
+        self.cost = Cost(
+            known.dollars + cost.dollars,
+            known.calls + cost.calls,
+            known.input_tokens + cost.input_tokens,
+            known.output_tokens + cost.output_tokens,
+            tuple(dict.fromkeys((*known.unpriced, *cost.unpriced))),
+        )
 
     def _compact(self, row: Row, spent: int | None = None) -> Compact:
         return compact_row(row, self.prices, forks=self.forks.get(row.event.index + 1, 0), spent=spent)
 
-    def _tell_again(self, starts: Iterable[int], spent: int | None = None) -> None:
+    def _tell_again(self, starts: Iterable[int], told: int, spent: int | None = None) -> None:
         for index in starts:
             row = self._compact(self._rows.row(self.events[index]), self.rows[index][MS] if spent is None else spent)
             if row != self.rows[index]:
                 self.rows[index] = row
-                self.changed.append(index)
+                self._changed_if(index < told, index)
+
+    def _changed_if(self, told: bool, index: int) -> None:
+        """Notes that a row changed, if that may have been read."""
+        if told:
+            self.changed.append(index)
 
     # --- the session as a whole --------------------------------------------------------------------------------------
 
-    def head(self) -> dict[str, Any]:
-        """What the page says of the session above its rows."""
+    def head(self, before: dict[str, Any] | None = None, events: Iterable[Event] = ()) -> dict[str, Any]:
+        """What the page says of the session above its rows; with `before`, what it said before these `events` came."""
+        if before is not None and not any(event.type in _TELLING for event in events):
+            return {**before, "events": self.size, "sealed": self.sealed, **self._totals()}
         state = self.state
         lineage = state.lineage
-        cost = cost_of(state.of_type("outcome"), self.prices)
         return {
             "session": state.session,
             "incarnation": state.incarnation,
@@ -200,6 +277,12 @@ class Told:
             "lineage": None
             if lineage is None
             else {"source": lineage.source, "count": lineage.count, "replaced": list(lineage.replaced)},
+            **self._totals(),
+        }
+
+    def _totals(self) -> dict[str, Any]:
+        cost = self.cost if self.whole else cost_of(self.state.of_type("outcome"), self.prices)
+        return {
             "cost": cost.dollars if cost.known else None,
             "input_tokens": cost.input_tokens,
             "output_tokens": cost.output_tokens,

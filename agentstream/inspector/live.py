@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from agentstream.errors import AgentStreamError
@@ -86,19 +86,15 @@ class _Reader:
         told = self._told
         changed = sorted({index for index in told.changed[self._changes :] if index < self._sent})
         self._changes = len(told.changed)
-        told_now: list[Any] = [told.rows[index] for index in changed]
-        told_now += told.rows[self._sent :]
-        self._sent = told.size
-        return lines([*self._new_head(bool(told_now)), *told_now])
-
-    def _new_head(self, grew: bool) -> Iterable[Any]:
-        if not grew and self._head.get("sealed") == self._told.sealed:
-            return ()
-        head = self._told.head()
-        if head == self._head:
-            return ()
+        first, self._sent = self._sent, told.size
+        if not changed and first == self._sent and self._head["sealed"] == told.sealed:
+            return b""
+        # rows that changed without an event: a worker died, or a rewind made them count otherwise
+        known = None if changed and first == self._sent else self._head
+        head = told.head(known, told.events[first : self._sent])
+        news = [] if head == self._head else [{"head": head}]
         self._head = head
-        return ({"head": head},)
+        return lines([*news, *(told.rows[index] for index in changed), *told.rows[first : self._sent]])
 
 
 def _ended(error: AgentStreamError) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def whole_value(told: Told, index: int, path: str, of: str) -> Any:
         run = next((run for run in told.state.runs.values() if run.key == event.key), None)
         found = {"arguments": run.stored_arguments, "result": run.stored_result} if run is not None else None
     else:
-        found = resolved_value(event, told.state)
+        found = resolved_value(event, told.items)
     try:
         return at_pointer(found, path)
     except KeyError:

@@ -12,7 +12,7 @@ import json
 import sys
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.json_schema import models_json_schema
 
 from agentstream.sessions.events import HIGHEST_CLAIM, OWN_TYPES, SCHEMA
@@ -120,6 +120,16 @@ class Step(Worked):
     idempotency_key: str | None = None
     result: Any = Field(None, description="of a step that is told when it is over: it has no outcome beside it")
     error: dict[str, Any] | None = Field(None, description="as result")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Step:
+        """What can be served is known by what it was called with; what tells of itself when it is over need not be."""
+        if (
+            self.model_fields_set.isdisjoint(("result", "error"))
+            and not {"input", "fingerprint"} <= self.model_fields_set
+        ):
+            raise ValueError("a step says its input and fingerprint, or what came of it")
+        return self
 
 
 class Error(Model):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentstream.errors import StoreError
-from agentstream.protocol.errors import InvalidRequest, StreamConflict
+from agentstream.protocol.errors import BadReply, InvalidRequest, StreamConflict
 from agentstream.protocol.http import is_json
 from agentstream.protocol.operations import NOW, START, Create, Created, Delete, ForkPoint, Head
 from agentstream.streams.locating import taken
@@ -48,7 +48,7 @@ def _is_exact(source: str, path: str, at: StreamPosition, made: Created, content
         return made.offset == at.offset
     try:
         there, _ = yield from taken(path, at.offset, at.skip + 1, content_type)
-    except InvalidRequest:
+    except (InvalidRequest, BadReply):  # some servers cut between bytes, within a message
         return False
     here, _ = yield from taken(source, at.offset, at.skip, content_type)
     return there == here

@@ -185,6 +185,48 @@ def test_the_result_of_a_tool_step_closes_its_call() -> None:
         assert [each.get("content") for each in chat] == ["q", None, '{"found": 1}', "ValueError: none"]
 
 
+def test_a_call_that_a_framework_renames_is_the_same_call() -> None:
+    with Client("memory:") as client:
+        session = client.session("s")
+
+        @agent
+        def support() -> None:
+            say(
+                "m", [plain("user", "q")], assistant(call("c1", arguments='{"a": 1}'), call("c2", arguments='{"a": 2}'))
+            )
+            asked = [{"id": f"x{n}", "type": "function", "function": {"name": "look_up", "arguments": f'{{"a":{n}}}'}}
+                     for n in (2, 1)]  # fmt: skip
+            told = [{"role": "tool", "tool_call_id": f"x{n}", "content": f"r{n}"} for n in (2, 1)]
+            history = [plain("user", "q"), {"role": "assistant", "tool_calls": asked}, *told]
+            say("m", history, assistant("done"))
+            say("m", [*history, plain("assistant", "done"), plain("user", "more")], assistant("no"))
+
+        session.run(support)
+        chat = session.state().messages.as_openai_chat()
+        assert [each["content"] for each in chat] == ["q", None, "r1", "r2", "done", "more", "no"]
+
+
+def test_ids_that_a_server_uses_again_are_of_several_calls() -> None:
+    with Client("memory:") as client:
+        session = client.session("s")
+
+        @agent
+        def support() -> None:
+            history: list[Any] = [plain("user", "q")]
+            for n in (1, 2):
+                given = f'{{"a": {n}}}'
+                say("m", history, {"id": f"m{n}", **assistant(call("call_0", arguments=given))})
+                function = {"name": "look_up", "arguments": given}
+                history.append({"role": "assistant", "tool_calls": [{"id": "call_0", "function": function}]})
+                history.append({"role": "tool", "tool_call_id": "call_0", "content": f"r{n}"})
+            say("m", history, assistant("done"))
+
+        session.run(support)
+        chat = session.state().messages.as_openai_chat()
+        assert [each["content"] for each in chat] == ["q", None, "r1", None, "r2", "done"]
+        assert len({each["tool_call_id"] for each in chat if each["role"] == "tool"}) == 2
+
+
 def test_a_framework_above_a_recorded_client_says_nothing_twice() -> None:
     with Client("memory:") as client:
         session = client.session("s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from inspector_kit import Page, looked, ui
+from inspector_kit import Page, looked, looking, ui
 
 from agentstream import Client, agent, step
 from agentstream.inspector.live import live_rows
@@ -49,8 +50,12 @@ def is_row(line: Any) -> bool:
     return isinstance(line, list)
 
 
+gates = [threading.Event() for _ in range(3)]
+
+
 @step
 def work(number: int) -> int:
+    assert gates[number].wait(60)
     return number
 
 
@@ -90,7 +95,12 @@ def test_two_readers_share_a_follower_and_one_may_leave(store: Path) -> None:
 
 
 def test_a_run_is_seen_step_by_step(store: Path) -> None:
-    """Every row at the end is what a page has that took each line as it came."""
+    """Every row at the end is what a page has that took each line as it came; and so is what is told of each event."""
+
+    async def detail(page: Page, index: int) -> Any:
+        told = await page.event("live", index)
+        del told["position"]  # which names the page that the event was read with
+        return told
 
     async def test(page: Page) -> None:
         await page.client.session("live").append("session", {"title": "live"})
@@ -103,10 +113,16 @@ def test_a_run_is_seen_step_by_step(store: Path) -> None:
                 line = await lines.next()
                 if is_row(line):
                     rows[line[0]] = line
+                    await page.event("live", line[0])  # has the steps folded, which then follow what comes
+                    if line[1] == "step" and line[4] == "running":
+                        gates[line[5]].set()  # so each step is seen while it runs, and told again when it has ended
                 else:
                     heads.append(line["head"])
             await running
-        fresh = await page.rows("live")
+            details = [await detail(page, index) for index in range(len(rows))]
+        async with looking(store) as another:  # which has read nothing before
+            fresh = await another.rows("live")
+            assert details == [await detail(another, index) for index in range(len(rows))]
         assert [row for index, row in sorted(rows.items()) if index > 1] == fresh[3:-1]
         assert heads[-1] == fresh[0]["head"]
 
@@ -116,6 +132,20 @@ def test_a_run_is_seen_step_by_step(store: Path) -> None:
 def _run(store: Path) -> None:
     with Client(store) as client:
         client.session("live").run(worker, 3)
+
+
+def test_a_question_is_told_again_when_it_is_answered(store: Path) -> None:
+    async def test(page: Page) -> None:
+        (question,) = (await page.get("state", session="support/43"))["open"]
+        async with following(page.inspector.sessions, "support/43") as lines:
+            asked = await lines.next(lambda line: is_row(line) and line[1] == "question")
+            assert (asked[4], asked[16]) == ("open", "Refund 12.50 USD for order B2?")
+            await lines.next(lambda line: "ready" in line)
+            await page.post("answer", {"session": "support/43", "question": question, "value": "yes"})
+            again = await lines.next(lambda line: is_row(line) and line[0] == asked[0])
+            assert again[4] == "answered"
+
+    looked(store, test)
 
 
 def test_a_rewind_changes_the_rows_before_it(store: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_divergence_that_the_test_swallows_fails_it(project: pytest.Pytester) 
         TEST.replace("assert agentstream", "with __import__('contextlib').suppress(BaseException): agentstream")
     )
     run(project).assert_outcomes(passed=1)
-    change(project, 'question.split()[-1].strip("?")', "question.split()[-1]")
+    change(project, '{recorded.uuid4()}"', "{recorded.uuid4()} {lookup('B2')}\"")
     run(project).assert_outcomes(failed=1)
 
 

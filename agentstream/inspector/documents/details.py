@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentstream.inspector.documents.cutting import SHOWN, Cutter, Limits
 from agentstream.inspector.documents.messages import message_document, redacted_in
-from agentstream.inspector.documents.rows import STEP
+from agentstream.inspector.documents.rows import INDEX, MARK, STEP, TYPE
 from agentstream.inspector.documents.steps import question_document, run_document, step_document
 from agentstream.sessions.events import Event, StepKey
 from agentstream.sessions.views.values import resolved_value
@@ -28,10 +26,8 @@ class Details:
 
     def __init__(self, told: Told, branches: Sequence[Branch] = (), limits: Limits = SHOWN) -> None:
         self._told = told
-        self._state = told.state
         self._branches = branches
         self._limits = limits
-        self._said: Mapping[int, int] | None = None
         self._steps: dict[int, dict[str, Any]] = {}
 
     def of(self, index: int) -> dict[str, Any]:
@@ -42,7 +38,7 @@ class Details:
         run = self._run_of(event) if step is None else None
         told_step = self._step(step, row[STEP], cutter) if step is not None else None
         told_run = run_document(run, cutter) if run is not None else None
-        value, cuts = cutter.cut(resolved_value(event, self._state))
+        value, cuts = cutter.cut(resolved_value(event, self._told.items))
         return {
             "row": row,
             "index": event.index,
@@ -68,52 +64,49 @@ class Details:
 
     def _step(self, step: Step, number: int, cutter: Cutter) -> dict[str, Any]:
         if number not in self._steps:
-            told = step_document(step, number, self._state, self._told.prices, cutter)
-            self._steps[number] = {**told, "deltas": self._deltas[step.key]}
+            last = self._last_run
+            told = step_document(step, number, last.status if last is not None else None, self._told.prices, cutter)
+            self._steps[number] = {**told, "deltas": len(self._made_by(step, number, "delta"))}
         return self._steps[number]
 
-    @cached_property
-    def _deltas(self) -> Counter[str]:
-        """How many pieces each attempt of a step was told in."""
-        return Counter(event.key.rpartition("/")[0] for event in self._state.of_type("delta"))
+    def _made_by(self, step: Step, number: int, kind: str) -> list[int]:
+        """The events of a type that a step's last attempt made: they stand between its start and its outcome."""
+        outcome = step.outcome
+        made = self._told.rows[step.last.start.index : outcome.index if outcome is not None else None]
+        return [row[INDEX] for row in made if row[TYPE] == kind and row[STEP] == number and row[MARK] is None]
+
+    @property
+    def _last_run(self) -> Run | None:
+        return next((run for run in reversed(list(self._told.runs.values())) if run.parent is None), None)
 
     # --- what it belongs to ------------------------------------------------------------------------------------------
 
     def _step_of(self, number: int | None, event: Event) -> Step | None:
-        if number is None or event.mark is not None or number >= len(self._state.steps):
+        if number is None or event.mark is not None or number >= len(self._told.steps):
             return None
-        return self._state.steps[number]
+        return self._told.steps[number]
 
     def _run_of(self, event: Event) -> Run | None:
         if event.mark is not None:
             return None
         key = event.value.get("run", "") if event.type == "error" and isinstance(event.value, dict) else event.key
-        return next((run for run in self._state.runs.values() if run.key == key), None)
+        return next((run for run in self._told.runs.values() if run.key == key), None)
 
     def _message(self, event: Event, row: Sequence[Any]) -> dict[str, Any] | None:
         if event.type == "message":
-            return message_document(Cutter(self._limits).cut(resolved_value(event, self._state))[0])
+            return message_document(Cutter(self._limits).cut(resolved_value(event, self._told.items))[0])
         if event.type in ("step", "outcome") and event.mark is None and row[STEP] is not None:
-            said = self._said_by(row[STEP])
-            if said is not None:
-                value = resolved_value(self._told.events[said], self._state)
-                return {**message_document(Cutter(self._limits).cut(value)[0]), "index": said}
+            step = self._step_of(row[STEP], event)
+            said = self._made_by(step, row[STEP], "message")[-1:] if step is not None else []
+            for index in said:
+                value = resolved_value(self._told.events[index], self._told.items)
+                return {**message_document(Cutter(self._limits).cut(value)[0]), "index": index}
         return None
-
-    def _said_by(self, step: int) -> int | None:
-        """The last message that a step said."""
-        if self._said is None:
-            self._said = {
-                self._told.rows[event.index][STEP]: event.index
-                for event in self._state.of_type("message")
-                if self._told.rows[event.index][STEP] is not None
-            }
-        return self._said.get(step)
 
     def _question(self, event: Event) -> dict[str, Any] | None:
         if event.mark is not None or event.type not in ("question", "answer", "step", "outcome"):
             return None
-        questions = self._state.questions
+        questions = self._told.questions
         if event.type == "answer":
             name = event.value.get("question") if isinstance(event.value, dict) else None
             found = questions.get(name) if isinstance(name, str) else None
@@ -134,16 +127,16 @@ class Details:
             number = self._told.rows[event.index][STEP]
             return [{"kind": "outcome", "step": number, "value": value, "cut": bool(cuts), "at": step.outcome.index}]
         if event.type == "message" and event.claim is None and event.mark is None:
-            value, cuts = Cutter(self._limits).cut(resolved_value(event, self._state))
+            value, cuts = Cutter(self._limits).cut(resolved_value(event, self._told.items))
             return [{"kind": "message", "index": event.index, "value": value, "cut": bool(cuts), "at": event.index}]
-        if run is not None and run.parent is None and event.type == "run" and run is self._state.run:
+        if run is not None and run.parent is None and event.type == "run" and run is self._last_run:
             value, cuts = Cutter(self._limits).cut(run.stored_arguments)
             return [{"kind": "input", "value": value, "agent": run.agent, "cut": bool(cuts), "at": event.index}]
         return []
 
     def _commands(self, at: int) -> dict[str, str]:
-        name = shlex.quote(self._state.session)
-        branch = shlex.quote(f"{self._state.session}-branch")
+        name = shlex.quote(self._told.session)
+        branch = shlex.quote(f"{self._told.session}-branch")
         return {
             "show": f"agentstream show {name}@{at}",
             "state": f"agentstream show {name}@{at} --state",

@@ -17,10 +17,8 @@ TEXT = 120
 _SHORT = 400
 """Bytes of an event that is looked at whole for that."""
 
-INDEX, TYPE, KIND, NAME, STATUS, STEP, LANE, DEPTH, AT, MS, TOKENS_IN, TOKENS_OUT, COST, SIZE, MARKED, FORKS, SAYS = (
-    range(17)
-)
-"""The elements of a row."""
+INDEX, TYPE, STATUS, STEP, MS, MARK, FORKS = 0, 1, 4, 5, 9, 14, 15
+"""Where some of the elements of a row stand."""
 
 Compact = list[Any]
 

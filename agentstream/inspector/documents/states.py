@@ -50,7 +50,7 @@ def _told(state: State, prices: Prices) -> dict[str, Any]:
         ],
         "/runs",
     )
-    counts = Counter(status_of(step, state) for step in state.steps)
+    counts = Counter(status_of(step, state.status) for step in state.steps)
     return {
         "at": state.index,
         "session": state.session,

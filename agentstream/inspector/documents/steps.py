@@ -10,13 +10,13 @@ from agentstream.sessions import moments
 from agentstream.sessions.events import Event
 from agentstream.sessions.prices import Prices, cost_of
 from agentstream.sessions.questions import Question
-from agentstream.sessions.state import Run, State, Step
+from agentstream.sessions.state import Run, Step
 from agentstream.sessions.steps import Attempt, mapping, text
 from agentstream.sessions.views.rows import milliseconds
 
 
-def step_document(step: Step, number: int, state: State, prices: Prices, cutter: Cutter) -> dict[str, Any]:
-    """One step, with what it was asked and what came of it."""
+def step_document(step: Step, number: int, run_status: str | None, prices: Prices, cutter: Cutter) -> dict[str, Any]:
+    """One step, with what it was asked and what came of it; `run_status` is the last run's."""
     start, outcome = step.last.start, step.outcome
     usage = step.usage
     cost = cost_of([outcome], prices) if outcome is not None else None
@@ -30,7 +30,7 @@ def step_document(step: Step, number: int, state: State, prices: Prices, cutter:
         "kind": step.kind,
         "name": step.name,
         "effect": step.effect,
-        "status": status_of(step, state),
+        "status": status_of(step, run_status),
         "attempts": [_attempt(attempt) for attempt in step.attempts],
         "start": start.index,
         "outcome": outcome.index if outcome is not None else None,
@@ -55,9 +55,9 @@ def step_document(step: Step, number: int, state: State, prices: Prices, cutter:
     return {**told, "cuts": cuts}
 
 
-def status_of(step: Step, state: State) -> str:
+def status_of(step: Step, run_status: str | None) -> str:
     """How a step stands: one that is not finished, in a run that runs no more, is unfinished or unknown."""
-    if step.status != "running" or state.status == "running":
+    if step.status != "running" or run_status == "running":
         return step.status
     return "unknown" if step.effect == "once" else "unfinished"
 

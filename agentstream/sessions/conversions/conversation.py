@@ -17,10 +17,12 @@ from agentstream.sessions.attachments import Attachment
 from agentstream.sessions.conversions.parts import (
     Message,
     Part,
+    arguments_object,
     file_of,
     kind_of,
     message,
     parts_of,
+    result_text,
     role_of,
     text_of,
 )
@@ -89,7 +91,11 @@ class Conversation:
         self.calls: dict[str, Message] = {}
         """By its id: the message with the call."""
         self.results: dict[str, Part] = {}
+        self._given: set[tuple[str, str]] = set()
+        """Every result that was told, by its call and text."""
         self._ids: dict[str, Message] = {}
+        self._renamed: dict[str, str] = {}
+        """Ids of calls that a framework told the model in the place of those it had given."""
         self._spoken: dict[Any, list[int]] = {}
         """Where a text or file was said, as numbers that grow."""
         self._count = 0
@@ -134,9 +140,9 @@ class Conversation:
 
     def _said_just_now(self, role: str, parts: list[Part]) -> bool:
         """Whether the same was told in another way: by a request, or by a framework above the model's client."""
-        calls = [part["id"] for part in parts if kind_of(part) == "tool_call" and isinstance(part.get("id"), str)]
+        calls = [part for part in parts if kind_of(part) == "tool_call" and isinstance(part.get("id"), str)]
         if calls:
-            known = all(call in self.calls for call in calls)
+            known = all(self._is_known(call) for call in calls)
             for part in parts if known else ():
                 self._enrich(part)
             return known
@@ -167,9 +173,13 @@ class Conversation:
         for part in copies:
             kind, id = kind_of(part), part.get("id")
             if kind == "tool_call" and isinstance(id, str):
+                if self.calls.get(id, of) is not of:
+                    self.results.pop(id, None)  # a server that uses its ids again
                 self.calls[id] = of
             elif kind == "tool_result" and isinstance(id, str):
+                part["id"] = id = self._renamed.get(id, id)
                 self.results[id] = part
+                self._given.add((id, _squeezed(result_text(part))))
             elif kind == "reasoning":
                 self._thoughts.update(dict.fromkeys(_thoughts(part), part))
             else:
@@ -238,9 +248,10 @@ class Conversation:
             if id in self.calls:
                 self._enrich(part)
                 self._insert(held, self.calls[id], id)
-            return id in self.calls, pointer
+            return id in self.calls or self._is_renamed(part), pointer
         if kind == "tool_result":
-            return id in self.results, pointer
+            id = self._renamed.get(str(id), str(id))
+            return id in self.results or (id, _squeezed(result_text(part))) in self._given, pointer
         key = _key(part, role)
         if not key[-1]:
             return True, pointer
@@ -248,6 +259,22 @@ class Conversation:
         if found is None or (last and role != "assistant" and found < self._last_answer):
             return False, pointer
         return True, found + 1
+
+    def _is_known(self, call: Part) -> bool:
+        asked = (call.get("name"), arguments_object(call))
+        said = self.calls[call["id"]]["parts"] if call["id"] in self.calls else ()
+        same = (part for part in said if kind_of(part) == "tool_call" and part.get("id") == call["id"])
+        return any((part.get("name"), arguments_object(part)) == asked for part in same)
+
+    def _is_renamed(self, part: Part) -> bool:
+        """Whether this is a call that is known by another id: the same in all else, and without a result."""
+        asked = (part.get("name"), arguments_object(part))
+        for id in self.calls.keys() - self.results.keys() - set(self._renamed.values()):
+            same = (each for each in self.calls[id]["parts"] if kind_of(each) == "tool_call" and each.get("id") == id)
+            if any((each.get("name"), arguments_object(each)) == asked for each in same):
+                self._renamed[part["id"]] = id
+                return True
+        return part["id"] in self._renamed
 
     def _find(self, key: Any, pointer: int) -> int | None:
         places = self._spoken.get(key, [])

@@ -29,7 +29,7 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>&|~])")
 def as_document(state: State, *, sealed: bool) -> dict[str, Any]:
     """What the session amounts to, and its events with the lists they refer to put in."""
     rows = Rows(state)
-    events = [event_json(rows.row(event), resolved_value(event, state)) for event in state.events]
+    events = [event_json(rows.row(event), resolved_value(event, state.items)) for event in state.events]
     return {**state_json(state, sealed=sealed), "events": events}
 
 

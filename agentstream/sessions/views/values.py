@@ -13,7 +13,7 @@ from agentstream.sessions.references import Ref, ref_in
 from agentstream.sessions.views.text import escaped_json
 
 if TYPE_CHECKING:
-    from agentstream.sessions.state import State
+    from agentstream.sessions.items import Items
 
 
 def stored_value(event: Event) -> Any:
@@ -28,11 +28,11 @@ def stored_value(event: Event) -> Any:
     return value["data"] if isinstance(value, dict) and value.keys() == {"data"} else value
 
 
-def resolved_value(event: Event, state: State) -> Any:
+def resolved_value(event: Event, items: Items) -> Any:
     """The value with the lists it refers to put in; as it is where the record lacks one of them."""
     value = stored_value(event)
     try:
-        return state.items.resolve(value)
+        return items.resolve(value)
     except NotFound:
         return value
 

@@ -29,6 +29,7 @@ export function Replay(): JSX.Element {
   const [from, setFrom] = useState(stepHere());
   const [allow, setAllow] = useState("");
   const [model, setModel] = useState("");
+  const [system, setSystem] = useState("");
   const [estimate, setEstimate] = useState<Estimate | null>(null);
   const [job, setJob] = useState<Job | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -50,7 +51,7 @@ export function Replay(): JSX.Element {
   const start = async () => {
     setProblem(null);
     const stops = until === "break" && breaks.value.size ? { until: `step:${Math.min(...breaks.value)}` } : until === "here" ? { at: cursor.value } : {};
-    const on = { liveFrom: `step:${from}`, allow: allow.split(/[\s,]+/).filter(Boolean), ...(model && { model }) };
+    const on = { liveFrom: `step:${from}`, allow: allow.split(/[\s,]+/).filter(Boolean), ...(model && { model }), ...(system && { system }) };
     const asked = { verb: "replay", session: session.value, run, match, ...(live ? on : { keepGoing, ...stops }) };
     try {
       const ended = await finished(asked, setJob);
@@ -109,6 +110,10 @@ export function Replay(): JSX.Element {
             <label class="field">
               <span>Model in place of the recorded one</span>
               <input value={model} onInput={(event) => setModel(event.currentTarget.value)} />
+            </label>
+            <label class="field">
+              <span>System prompt in place of the recorded one</span>
+              <textarea rows={2} value={system} onInput={(event) => setSystem(event.currentTarget.value)} />
             </label>
             <label class="field">
               <span>Steps that act once and may act</span>

@@ -19,13 +19,13 @@ export function EventDetail({ detail }: { detail: Detail }): JSX.Element {
       {question && <Asked question={question} />}
       <Facts detail={detail} />
       {message && <Said message={message} />}
-      {step ? (
+      {step && HALVES.has(type) ? (
         <>
           {step.error && <Failed error={step.error} />}
           {type === "outcome" && step.result !== undefined && <Section title="Result" of="step" at="/result" value={step.result} cuts={step.cuts} detail={detail} />}
           {step.input !== undefined && <Section title="Input" of="step" at="/input" value={step.input} cuts={step.cuts} detail={detail} />}
           {type !== "outcome" && step.result !== undefined && <Section title="Result" of="step" at="/result" value={step.result} cuts={step.cuts} detail={detail} />}
-          {type !== "step" && type !== "outcome" && !message && <Section title="Value" of="value" at="" value={detail.value} cuts={detail.cuts} detail={detail} />}
+          {type !== "step" && type !== "outcome" && <Section title="Value" of="value" at="" value={detail.value} cuts={detail.cuts} detail={detail} />}
         </>
       ) : run && (type === "run" || type === "outcome" || type === "error") ? (
         <>
@@ -54,6 +54,9 @@ export function EventDetail({ detail }: { detail: Detail }): JSX.Element {
     </>
   );
 }
+
+/** What is shown with its step's input and result. */
+const HALVES = new Set(["step", "outcome", "question"]);
 
 const MARKS: Record<string, string> = {
   fenced: "Fenced: written by a worker that had been taken over. It does not count.",

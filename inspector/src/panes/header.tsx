@@ -119,7 +119,7 @@ function Totals(): JSX.Element | null {
           {compact(known.input_tokens)}↑ {compact(known.output_tokens)}↓
         </span>
       )}
-      {spent !== null && <span title={`From the first event to the last, ${ago(latest)} ago`}>{duration(spent)}</span>}
+      {spent !== null && spent > 0 && <span title={`From the first event to the last, ${ago(latest)} ago`}>{duration(spent)}</span>}
     </div>
   );
 }

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Detail, Json, Message, Part } from "../data/types";
+import { asked } from "../parts/asked";
 import { bytes, plain } from "../parts/format";
 import { wrapped } from "../parts/lines";
 import { LONGEST, Markdown } from "../parts/markdown";
@@ -13,9 +14,12 @@ import { select } from "../state/moving";
 
 /** The messages that count at the cut, the latest ones. */
 export function Conversation({ events }: { events: Detail[] }): JSX.Element {
+  const [only] = events;
+  const model = only?.step?.kind === "model" && only.type !== "message" ? only : null;
+  if (model) return <Request detail={model} />;
   const all = state.value.value?.messages.length ?? events.length;
   const earlier = all - events.length;
-  if (!events.length) return <p class="quiet">No message counts up to here. What a model was asked and said stands in its step.</p>;
+  if (!events.length) return <p class="quiet">No message counts up to here, and no model was asked.</p>;
   return (
     <div class="conversation">
       {earlier > 0 && (
@@ -24,6 +28,31 @@ export function Conversation({ events }: { events: Detail[] }): JSX.Element {
         </button>
       )}
       {events.map((each) => each.message && <Said key={each.index} message={each.message} index={each.index} />)}
+    </div>
+  );
+}
+
+/** What a model was given and said: the conversation, where nothing else recorded it. */
+function Request({ detail }: { detail: Detail }): JSX.Element {
+  const given = asked(detail.step?.input) ?? [];
+  const earlier = given.length - messagesShown.value;
+  return (
+    <div class="conversation">
+      <p class="quiet">
+        As the model was given it in{" "}
+        <button class="link" onClick={() => select(detail.step!.start)}>
+          step:{detail.step!.number}
+        </button>
+      </p>
+      {earlier > 0 && (
+        <button class="link" onClick={() => (messagesShown.value += PAGE)}>
+          {earlier} earlier
+        </button>
+      )}
+      {given.slice(-messagesShown.value).map((each, place) => (
+        <Said key={place} message={each} />
+      ))}
+      {detail.type === "outcome" && detail.message && <Said message={detail.message} />}
     </div>
   );
 }

@@ -2,12 +2,12 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { COST, FORKS, IN, INDEX, KIND, MARK, MS, NAME, OUT, type Row, STATUS, STEP, TEXT, TYPE } from "../data/types";
+import { COST, DEPTH, FORKS, IN, INDEX, KIND, MARK, MS, NAME, OUT, type Row, STATUS, STEP, TEXT, TYPE } from "../data/types";
 import { compact, dollars, duration, grouped, plain } from "../parts/format";
 import { reveal, Window } from "../parts/window";
 import { breaks, goLive, moveToHit, placeOf, select } from "../state/moving";
 import { category, failed, fresh, hits, holds, phase, rows, shown, total } from "../state/rows";
-import { CATEGORIES, categories, type Category, cursor, find } from "../state/view";
+import { CATEGORIES, categories, type Category, cursor, deltas, find } from "../state/view";
 import { Strip } from "./strip";
 
 const HEIGHT = 26;
@@ -83,7 +83,7 @@ function Event({ row }: { row: Row }): JSX.Element {
       <span class="kind" data-icon={iconOf(row)}>
         {plain(label)}
       </span>
-      <span class="what" dir="auto">
+      <span class="what" dir="auto" style={row[DEPTH] ? { marginLeft: `${Math.min(row[DEPTH], 8) * 14}px` } : undefined}>
         {row[NAME] && type !== "status" && type !== "delta" && <b>{plain(row[NAME])} </b>}
         {told && <i data-tone={TONES[told]}>{plain(told)} </i>}
         {plain(row[TEXT])}
@@ -117,6 +117,7 @@ function Filter(): JSX.Element {
           {LABELS[each]}
         </button>
       ))}
+      <button data-icon="delta" aria-pressed={deltas.value} aria-label="Deltas" title="Deltas that a message or an outcome has closed (d)" onClick={() => (deltas.value = !deltas.value)} />
     </div>
   );
 }

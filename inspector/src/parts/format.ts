@@ -39,7 +39,7 @@ export function ago(ms: number | null, now = Date.now()): string {
   return `${Math.floor(seconds / 86_400)}d`;
 }
 
-export const moment = (ms: number | null) => (ms === null ? "" : new Date(ms).toISOString().replace("T", " ").replace("Z", " UTC"));
+export const moment = (ms: number | null) => (ms === null ? "" : new Date(ms).toISOString().replace("T", " "));
 
 // Marks that turn text round, and controls: shown as what they are, so that no record can dress up as another.
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g;

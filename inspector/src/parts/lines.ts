@@ -40,6 +40,7 @@ function add(found: Line[], recorded: Json, name: string | null, path: string, d
   const value = loaded === undefined ? recorded : loaded;
   const cut = loaded === undefined ? (shown.cuts.get(path) ?? null) : null;
   const line = { path, depth, name: name === null ? null : plain(name), cut };
+  if (cut?.kind === "blob") return void found.push({ ...line, text: `kept apart${kindOfBlob(value)},`, tone: "shape", open: null });
   const rule = special(value, "$redacted");
   if (rule !== null) return void found.push({ ...line, text: `▒▒▒▒ ${plain(rule)}`, tone: "redacted", open: null });
   if (typeof value === "string") return addText(found, value, line, shown);
@@ -50,6 +51,13 @@ function add(found: Line[], recorded: Json, name: string | null, path: string, d
   const open = entries.length ? (shown.opened.get(path) ?? byItself(entries.length, depth)) : null;
   found.push({ ...line, text: open ? counted(value, entries.length) : preview(value), tone: "shape", open });
   if (open) for (const [key, each] of entries) add(found, each, key, pointer(path, key), depth + 1, shown);
+}
+
+/** What the record says of a value that is kept apart from it: its type. */
+function kindOfBlob(value: Json): string {
+  const blob = typeof value === "object" && value !== null && !Array.isArray(value) ? value["$blob"] : null;
+  const type = typeof blob === "object" && blob !== null && !Array.isArray(blob) ? blob["type"] : null;
+  return typeof type === "string" ? `: ${plain(type.split(";")[0])}` : "";
 }
 
 function addText(found: Line[], value: string, line: Pick<Line, "path" | "depth" | "name" | "cut">, shown: Shown): void {

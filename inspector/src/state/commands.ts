@@ -9,7 +9,7 @@ import { first, goLive, last, move, moveSameKind, moveToError, moveToHit, toggle
 import { head, rows, selected } from "./rows";
 import { about, current, siblings } from "./sessions";
 import { nextTheme } from "./theme";
-import { comparison, find, here, session, TABS, tab, visit } from "./view";
+import { comparison, deltas, find, here, session, TABS, tab, visit } from "./view";
 
 export interface Command {
   keys: string[];
@@ -73,6 +73,7 @@ export const COMMANDS: Command[] = [
   { keys: ["l"], label: "Go to the end and follow", group: "Move", run: goLive, when: inSession },
   ...TABS.map((name, place): Command => ({ keys: [String(place + 1)], label: `Show ${name}`, group: "Look", run: () => void (tab.value = name), when: inSession })),
   { keys: ["/"], label: "Find in the session", group: "Look", run: () => focusOn("find"), when: inSession },
+  { keys: ["d"], label: "Show or hide closed deltas", group: "Look", run: () => void (deltas.value = !deltas.value), when: inSession },
   { keys: ["x"], label: "Open all of a value", group: "Look", run: () => expand(true), when: inSession },
   { keys: ["X"], label: "Close all of a value", group: "Look", run: () => expand(false), when: inSession },
   { keys: ["c"], label: "Compare with another session", group: "Branches", run: compare, when: () => inSession() && source.compares },

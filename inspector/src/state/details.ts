@@ -3,7 +3,7 @@
 import { effect, signal } from "@preact/signals";
 import { Refused } from "../data/contract";
 import { source } from "../data/source";
-import { type Detail, INDEX, type Problem, type Raw, type State } from "../data/types";
+import { type Detail, INDEX, KIND, type Problem, type Raw, type State } from "../data/types";
 import { changed, rows, version } from "./rows";
 import { cursor, session, tab } from "./view";
 
@@ -58,7 +58,10 @@ async function stateAt(at: number, abort: AbortSignal): Promise<State> {
 
 async function conversationAt(at: number, abort: AbortSignal): Promise<Detail[]> {
   const { messages } = await stateAt(at, abort);
-  return await details(messages.slice(-messagesShown.value), abort);
+  if (messages.length) return await details(messages.slice(-messagesShown.value), abort);
+  // nothing was said by itself: what the model was given last says it
+  for (let index = at - 1; index >= 0; index--) if (rows[index]![KIND] === "model") return await details([index], abort);
+  return [];
 }
 
 export function problemOf(error: unknown): Problem {

@@ -3,8 +3,8 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { Refused } from "../data/contract";
 import { source } from "../data/source";
-import { type Head, KIND, NAME, type Problem, type Row, STATUS, TEXT, TYPE } from "../data/types";
-import { categories, type Category, cursor, find, session, wanted } from "./view";
+import { type Head, KIND, NAME, type Problem, type Row, STATUS, STEP, TEXT, TYPE } from "../data/types";
+import { categories, type Category, cursor, deltas, find, session, wanted } from "./view";
 
 export type Phase =
   | { name: "idle" }
@@ -47,16 +47,34 @@ export function category(row: Row): Exclude<Category, "error"> {
   return "state"; // kept by the application or an integration, or of a type that is not known here
 }
 
-/** The rows that the filter lets through, by index; null: all. */
+/** Deltas that say nothing new: of a step whose message or outcome stands after them. Empty where there are none. */
+const closed = computed<ReadonlySet<number>>(() => {
+  version.value;
+  const found = new Set<number>();
+  if (deltas.value) return found;
+  const told = new Set<number>();
+  for (let index = rows.length - 1; index >= 0; index--) {
+    const row = rows[index]!;
+    const step = row[STEP];
+    if (step === null) continue;
+    if (row[TYPE] === "delta") told.has(step) && found.add(index);
+    else if (row[TYPE] === "message" || row[TYPE] === "outcome") told.add(step);
+  }
+  return found;
+});
+
+/** The rows that are listed, by index; null: all. */
 export const shown = computed<Int32Array | null>(() => {
   version.value;
-  const wantedKinds = categories.value;
-  if (!wantedKinds.size) return null;
+  const chosen = categories.value;
+  const hidden = closed.value;
+  if (!chosen.size && !hidden.size) return null;
   const found = new Int32Array(rows.length);
   let count = 0;
   for (let index = 0; index < rows.length; index++) {
     const row = rows[index]!;
-    if (wantedKinds.has(category(row)) || (wantedKinds.has("error") && failed(row))) found[count++] = index;
+    if (hidden.has(index)) continue;
+    if (!chosen.size || chosen.has(category(row)) || (chosen.has("error") && failed(row))) found[count++] = index;
   }
   return found.subarray(0, count);
 });
@@ -67,7 +85,8 @@ export const hits = computed<number[]>(() => {
   const text = find.value.trim().toLowerCase();
   if (!text) return [];
   const found: number[] = [];
-  for (let index = 0; index < rows.length; index++) if (holds(rows[index]!, text)) found.push(index);
+  const hidden = closed.value;
+  for (let index = 0; index < rows.length; index++) if (holds(rows[index]!, text) && !hidden.has(index)) found.push(index);
   return found;
 });
 
@@ -212,4 +231,22 @@ export function followTheView(): void {
   effect(() => {
     if (cursor.value === rows.length) fresh.value = 0;
   });
+  document.addEventListener("visibilitychange", restWhileHidden);
+}
+
+const REST_AFTER = 30_000;
+let resting = 0;
+
+/** A page that nobody looks at follows nothing: browsers have six connections for all the tabs of one server. */
+function restWhileHidden(): void {
+  clearTimeout(resting);
+  if (document.hidden) {
+    resting = window.setTimeout(() => {
+      if (!["live", "reconnecting"].includes(phase.value.name)) return;
+      reading?.abort();
+      resting = -1;
+    }, REST_AFTER);
+  } else if (resting === -1) {
+    void read();
+  }
 }

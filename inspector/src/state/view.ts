@@ -1,4 +1,4 @@
-// What the page shows, as its URL says it: #/s/ID@37?tab=state&cmp=ID2&f=tool,error&q=refund
+// What the page shows, as its URL says it: #/s/ID@37?tab=state&cmp=ID2&f=tool,error&q=refund&deltas=1
 
 import { batch, effect, signal } from "@preact/signals";
 
@@ -19,6 +19,8 @@ export const tab = signal<Tab>("detail");
 export const comparison = signal<string | null>(null);
 export const categories = signal<ReadonlySet<Category>>(new Set());
 export const find = signal("");
+/** Whether deltas are shown that a message or an outcome has closed. */
+export const deltas = signal(false);
 
 const encoded = (id: string) => encodeURIComponent(id).replaceAll("%2F", "/");
 
@@ -35,6 +37,7 @@ export function here(): string {
   if (comparison.value !== null) more.set("cmp", comparison.value);
   if (categories.value.size) more.set("f", [...categories.value].join(","));
   if (find.value) more.set("q", find.value);
+  if (deltas.value) more.set("deltas", "1");
   return fragment(session.value, cursor.value || wanted.value, more);
 }
 
@@ -58,6 +61,7 @@ export function arrive(): void {
     comparison.value = more.get("cmp");
     categories.value = new Set((more.get("f") ?? "").split(",").filter((each): each is Category => CATEGORIES.includes(each as Category)));
     find.value = more.get("q") ?? "";
+    deltas.value = more.has("deltas");
   });
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -20,6 +21,16 @@ from claude_kit import Claude, asked, key_of, options, place
 from agentstream import Client
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "followed.py"
+
+
+# The oldest releases leave their streams to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture

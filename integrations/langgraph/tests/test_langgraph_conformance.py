@@ -11,6 +11,7 @@ import pytest
 from agentstream_langgraph import StreamSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph_kit import client_on
+from stores import REMOTE
 
 
 class Bridged(StreamSaver):
@@ -46,7 +47,7 @@ LISTING = {"delete_for_runs"}
 """What needs a store that can say which sessions it has."""
 
 
-@pytest.mark.parametrize("store", ["memory", "disk", "hostile", "server", "node"])
+@pytest.mark.parametrize("store", ["memory", "disk", "hostile", *REMOTE])
 @pytest.mark.parametrize("kind", [StreamSaver, Bridged])
 def test_conformance(store: str, kind: type[StreamSaver], tmp_path: Path) -> None:
     without = LISTING if store == "hostile" else set[str]()

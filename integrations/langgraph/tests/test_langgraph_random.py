@@ -220,7 +220,7 @@ def whole(graph: Any, thread: Any) -> list[Any]:
     ]
 
 
-@settings(max_examples=settings.default.max_examples // 4 if settings.default else 25)
+@settings(max_examples=settings.default.max_examples // 8 if settings.default else 12)
 @given(steady, st.sampled_from(("sync", "async")), st.data())
 def test_killed_after_any_event_a_graph_comes_to_the_same_history(spec: Spec, durability: Any, data: Any) -> None:
     """What a killed process leaves is the first events that it wrote, be it one of two that belong together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from agentstream_langgraph import _index, _records, _steps
 from agentstream_langgraph._index import Index
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
-from langgraph_kit import StreamSaver, chat, checkpoint, config, put, values
+from langgraph_kit import StreamSaver, chat, checkpoint, client_on, config, put, values
+from stores import ALL, NAMES
 
 from agentstream import Client
 
@@ -240,9 +242,10 @@ CHECKS: list[Check] = [
 ]
 
 
+@pytest.mark.parametrize("store", NAMES if ALL else ["memory", "server"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_the_rule_is_kept(check: Check) -> None:
-    with Client("memory:") as client:
+def test_the_rule_is_kept(check: Check, store: str, tmp_path: Path) -> None:
+    with client_on(store, tmp_path) as client:
         check(StreamSaver(client))
 
 

@@ -107,14 +107,20 @@ class _Progress:
 async def _made(
     call: StepCall, ask: Callable[[], Awaitable[Any]], adapter: TypeAdapter[Any], progress: _Progress
 ) -> Any:
+    try:
+        with muted():
+            result = await ask()
+        value = result.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    except Exception as error:
+        await call.afail(error, result=progress.recorded() or None)
+        raise
+    except asyncio.CancelledError:
+        call.cancel(progress.recorded() or None)  # what the code was told before it gave up made it do so
+        raise
+    except BaseException:
+        call.abandon()
+        raise
     with call.underway():
-        try:
-            with muted():
-                result = await ask()
-            value = result.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        except Exception as error:
-            await call.afail(error, result=progress.recorded() or None)
-            raise
         recorded = await call.afinish({**value, **progress.recorded()})
     return result if recorded is None else _rebuilt(recorded, adapter)
 
@@ -132,12 +138,12 @@ async def _serve(served: Served, adapter: TypeAdapter[Any], progress: Any) -> An
 
 
 def _raised(error: Any) -> BaseException:
-    """A recorded error. What the protocol says of one is an MCPError again, with its code and data."""
-    said = error.fields.get("error")
-    if not isinstance(said, dict) or type(said.get("code")) is not int:
-        return error.exception()
-    made = MCPError(said["code"], str(said.get("message", "")), said.get("data"))
-    made.__cause__ = error.exception()
+    """A recorded error. What the server said of one is an MCPError again, with its code and data."""
+    told = error.exception()
+    if error.name != MCPError.__name__ or len(error.args) != 3 or type(error.args[0]) is not int:
+        return told
+    made = MCPError(*error.args)
+    made.__cause__ = told
     return made
 
 

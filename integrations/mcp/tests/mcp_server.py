@@ -15,6 +15,9 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
 
+NEVER = "never"
+"""A gate that is not opened."""
+
 
 class Sum(BaseModel):
     sum: int
@@ -40,8 +43,10 @@ def server(folder: Path, here: Callable[[str], None] = lambda place: None) -> MC
         """Counts, and waits at the gate before the last number."""
         note(f"count {to}")
         for number in range(1, to + 1):
-            if number == to and gate:
-                await anyio.to_thread.run_sync(Path(gate).read_text, abandon_on_cancel=True)
+            if number == to and gate == NEVER:
+                await anyio.sleep_forever()
+            elif number == to and gate:
+                await anyio.to_thread.run_sync(Path(gate).read_text)
             await ctx.report_progress(number, to, f"at {number}")
         return f"counted to {to}"
 

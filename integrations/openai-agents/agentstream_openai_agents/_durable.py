@@ -13,7 +13,7 @@ from agents.items import ToolApprovalItem, TResponseInputItem
 from agents.memory import Session
 
 import agentstream
-from agentstream.adapters import recording
+from agentstream.adapters import aopen_step, recording
 from agentstream.adapters.here import run_here
 from agentstream.adapters.people import Verdict, aapprove
 from agentstream_openai_agents._instrument import instrument
@@ -64,8 +64,8 @@ class Program:
 
     async def _run(self, input: Any) -> Any:
         edited.set({})
-        config = self._config()
-        result = await self._once(input, config)
+        config, stream = self._config(), await _way(self._stream is not None)
+        result = await self._once(input, config, stream)
         while result.interruptions:
             state = result.to_state()
             for item, verdict in zip(result.interruptions, await _asked(result.interruptions), strict=True):
@@ -73,19 +73,19 @@ class Program:
                     state.approve(item)
                 else:
                     state.reject(item, rejection_message=verdict.reason)
-            result = await self._once(state, config)
+            result = await self._once(state, config, stream)
         self.results.append(result)
         return kept(result.final_output)
 
-    async def _once(self, input: Any, config: RunConfig) -> Result:
+    async def _once(self, input: Any, config: RunConfig, stream: bool) -> Result:
         options: dict[str, Any] = {**self.options, "run_config": config, "session": self._memory()}
         options.pop("memory", None)
         instrument(config)
         instrument(self.agent)
-        if self._stream is None:
+        if not stream:
             return await Runner.run(self.agent, input, **options)
         result = Runner.run_streamed(self.agent, input, **options)
-        await self._stream(result)
+        await (self._stream or _drained)(result)
         return result
 
     def _memory(self) -> Session | None:
@@ -108,6 +108,17 @@ class Program:
         if run is not None and run.replaying:
             changes["tracing_disabled"] = True  # the SDK would send it out
         return dataclasses.replace(config, **changes)
+
+
+async def _way(stream: bool) -> bool:
+    """Whether the run is streamed: as it was begun, since the SDK makes other calls, in other tasks, for the two."""
+    call = await aopen_step("run", "streamed", {}, effect="pure")
+    return bool(call.served.value() if call.served is not None else await call.afinish(stream))
+
+
+async def _drained(result: RunResultStreaming) -> None:
+    async for _ in result.stream_events():
+        pass
 
 
 async def _asked(items: list[ToolApprovalItem]) -> list[Verdict]:

@@ -8,11 +8,11 @@ import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from agents import Agent, RunResult, RunResultStreaming, RunState
+from agents import Agent, RunResultStreaming, RunState
 from agents.stream_events import StreamEvent
 
 from agentstream import AgentStreamError, AsyncSession, Session
-from agentstream_openai_agents._durable import Input, Options, Program
+from agentstream_openai_agents._durable import Input, Options, Program, Result
 from agentstream_openai_agents._session import AgentStreamSession
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def durable(agent: Agent[Any], *, name: str | None = None, **options: Unpack[Opt
 
 async def run_durable(
     agent: Agent[Any], input: Input, session: Target, *, name: str | None = None, **options: Unpack[Options]
-) -> RunResult:
+) -> Result:
     """As `Runner.run`, as a run of a session; the same call after a crash goes on where the record ends.
 
     Completed model and tool calls are not made again, nor is anything that was already paid. Where the run has
@@ -48,14 +48,12 @@ async def run_durable(
     handle, options = _handle(session, options)
     program = Program(agent, options, name=name)
     await _ran(handle, program, input)
-    result = program.results[-1]
-    assert isinstance(result, RunResult)
-    return result
+    return program.results[-1]
 
 
 def run_durable_sync(
     agent: Agent[Any], input: Input, session: Target, *, name: str | None = None, **options: Unpack[Options]
-) -> RunResult:
+) -> Result:
     """As `run_durable`, for plain code: no event loop may run in the calling thread (RuntimeError)."""
     try:
         asyncio.get_running_loop()
@@ -70,7 +68,8 @@ def run_durable_streamed(
     """As `Runner.run_streamed`, as a run of a session, which begins at once. Call it in an event loop.
 
     What comes is handed on live; followers of the session, in any process, see it as it comes too. Called again after a
-    crash it goes on where the record ends, and tells its events from the beginning.
+    crash it goes on where the record ends, and tells its events from the beginning. A run that was begun without
+    streaming goes on so, and tells none.
     """
     handle, options = _handle(session, options)
     return DurableStream(handle, agent, input, options, name)
@@ -89,16 +88,17 @@ class DurableStream:
         self._inner: RunResultStreaming | None = None
         self._events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
         self._after_turn = False
-        program = Program(agent, options, name=name, stream=self._gone_through)
+        self._program = program = Program(agent, options, name=name, stream=self._gone_through)
         self._task = asyncio.ensure_future(_ran(session, program, input))
         self._task.add_done_callback(lambda task: self._events.put_nowait(None))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or self._inner is None:
+        results: list[Any] = [] if name.startswith("_") else [self._inner, *self._program.results]
+        if not any(results):
             raise AttributeError(
                 f"{type(self).__name__} has no {name!r} (yet): the run's own result is there once it began"
             )
-        return getattr(self._inner, name)
+        return getattr(next(filter(None, reversed(results))), name)
 
     @property
     def is_complete(self) -> bool:

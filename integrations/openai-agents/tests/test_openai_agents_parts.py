@@ -35,7 +35,7 @@ from agentstream import AsyncClient, Client
 
 async def kinds(session: Any) -> list[str]:
     steps = (await session.state()).steps
-    return [f"{found.kind} {found.name}" for found in steps if found.kind != "session"]
+    return [f"{found.kind} {found.name}" for found in steps if found.kind not in ("session", "run")]
 
 
 def test_handoffs_also_those_made_by_code(tmp_path: Path) -> None:
@@ -58,16 +58,13 @@ def test_handoffs_also_those_made_by_code(tmp_path: Path) -> None:
 
 
 def test_a_guardrail_is_a_step_with_the_model_that_it_asks(tmp_path: Path) -> None:
-    class Verdict(BaseModel):
-        why: str
-
     async def main() -> None:
         looked: list[str] = []
 
         @input_guardrail(run_in_parallel=False)
         async def polite(context: Any, agent: Any, about: Any) -> GuardrailFunctionOutput:
-            looked.append(str(about))
-            return GuardrailFunctionOutput(output_info={"why": "said please"}, tripwire_triggered=about == "now!")
+            looked.append(about[0]["content"])
+            return GuardrailFunctionOutput(output_info={"why": "said please"}, tripwire_triggered="now!" in str(about))
 
         @output_guardrail
         def short(context: Any, agent: Any, about: Any) -> GuardrailFunctionOutput:
@@ -173,7 +170,7 @@ VALUES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_what_a_tool_gives_is_told_to_the_model_alike_on_every_run(value: Any, tmp_path: Path) -> None:
     async def plain() -> Any:
         from agents import Runner
@@ -202,24 +199,21 @@ def test_a_tools_error_is_told_to_the_model_alike_and_a_failed_run_goes_on(tmp_p
     async def main() -> None:
         tried: list[str] = []
 
-        def made() -> Agent[Any]:
-            @function_tool
+        def made(*calls: Any) -> Agent[Any]:
+            @function_tool(failure_error_function=lambda context, error: f"failed: {error}")
             def fail() -> str:
                 """Fails."""
                 tried.append("fail")
                 raise ValueError("no such order")
 
-            calls: Any = [[function_call("fail", {}, call_id=f"c{n}")] for n in range(2)]
             return scripted(*calls, [assistant_message("done")], tools=[fail])[0]
 
         async with AsyncClient(tmp_path) as client:
             session = client.session("s")
+            calls: Any = [[function_call("fail", {}, call_id=f"c{n}")] for n in range(2)]
             with pytest.raises(MaxTurnsExceeded):
-                await run_durable(made(), "hi", session, max_turns=2)
-            agent = made()
-            agent.model.enqueue([assistant_message("done")])  # type: ignore[union-attr]
-            agent.model._steps[:] = agent.model._steps[-1:]  # type: ignore[union-attr]
-            result = await run_durable(agent, "hi", session, max_turns=5)
+                await run_durable(made(*calls), "hi", session, max_turns=2)
+            result = await run_durable(made(), "hi", session, max_turns=5)
             assert result.final_output == "done"
             assert str(result.to_input_list()).count("no such order") == 2
             assert tried == ["fail", "fail"]
@@ -234,15 +228,14 @@ def test_a_stream_that_is_cancelled_can_go_on(mode: Any, tmp_path: Path) -> None
         async with AsyncClient(tmp_path) as client:
             with Provider([answer], piece=64) as provider:
                 if mode == "immediate":
-                    provider.next.append(Behaviour(stall=answer.place_after(" A")))
-                session = client.session("s")
+                    provider.next.append(Behaviour(stall=answer.place_after("Order")))
+                session = client.session("s").with_options(run_id="one")
                 result = run_durable_streamed(Agent(name="a", model=model(provider.url)), QUESTION, session)
                 seen: list[Any] = []
                 async for event in result.stream_events():
                     seen.append(event)
                     if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
-                        if "A" in event.data.delta:
-                            result.cancel(mode)
+                        result.cancel(mode)
                 assert result.is_complete
                 provider.release.set()
                 again = run_durable_streamed(Agent(name="a", model=model(provider.url)), QUESTION, session)
@@ -269,7 +262,7 @@ def test_plain_code(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_instrumented_is_refused_and_the_rest_is_left_as_it_was() -> None:
-    with pytest.raises(TypeError, match="not builtins.str"):
+    with pytest.raises(TypeError, match=r"not builtins\.str"):
         instrument("agent")
 
     @function_tool

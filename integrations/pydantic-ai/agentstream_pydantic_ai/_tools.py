@@ -21,6 +21,11 @@ from agentstream.adapters.making import amade
 _MARK = "pydantic_ai"
 """Stands in a recorded result that is more than the value a tool returned."""
 
+_BESIDE = tuple(
+    field.name for field in dataclasses.fields(ToolReturn) if field.init and field.name not in ("return_value", "kind")
+)
+"""What a tool may return beside its value."""
+
 _content: TypeAdapter[Any] = TypeAdapter(list[UserContent])
 
 
@@ -73,8 +78,7 @@ def _kept(value: Any) -> Any:
     if isinstance(value, Exception):
         return _wish(value)
     if isinstance(value, ToolReturn):
-        more = {"content": value.content, "metadata": value.metadata}
-        told = {name: _plain(part) for name, part in more.items() if part is not None}
+        told = {name: _plain(part) for name in _BESIDE if (part := getattr(value, name)) is not None}
         return {_MARK: "return", "value": _plain(value.return_value), **told}
     plain = _plain(value)
     return {_MARK: "value", "value": plain} if isinstance(plain, dict) and _MARK in plain else plain
@@ -103,12 +107,10 @@ def _handed(kept: Any, tool: ToolsetTool[Any]) -> Any:
         case "value":
             return _rebuilt(kept["value"], tool)
         case "return":
-            content: Any = kept.get("content")
-            return ToolReturn(
-                return_value=_rebuilt(kept["value"], tool),
-                content=_content.validate_python(content) if isinstance(content, list) else content,
-                metadata=kept.get("metadata"),
-            )
+            beside: Any = {name: kept[name] for name in _BESIDE if name in kept}
+            if isinstance(content := beside.get("content"), list):
+                beside["content"] = _content.validate_python(content)
+            return ToolReturn(return_value=_rebuilt(kept["value"], tool), **beside)
         case "retry":
             raise ModelRetry(kept["message"])
         case "failed":

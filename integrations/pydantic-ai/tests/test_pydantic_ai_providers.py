@@ -1,4 +1,4 @@
-"""Real models of OpenAI and Anthropic against recorded traffic: crashes, replay with the provider gone, nothing twice."""
+"""Real models of OpenAI and Anthropic against recorded traffic: crashes, replay without the provider, nothing twice."""
 
 from __future__ import annotations
 

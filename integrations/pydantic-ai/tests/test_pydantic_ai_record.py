@@ -17,7 +17,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai_kit import PEOPLE, calls_for, looker, says, scripted
 
-from agentstream import AsyncClient, Redact, ReplayedError
+from agentstream import AsyncClient, Redact, ReplayedError, Worker
 
 
 def test_the_session_shows_messages_tool_calls_and_usage_in_its_own_words() -> None:
@@ -101,6 +101,53 @@ def test_a_fork_after_a_tools_result_repeats_only_what_came_after() -> None:
             await other.resume(durable(agent))
             last = [found for found in (await other.state()).steps if found.kind == "model"][-1]
             assert "Alice is nobody" in str(last.input)
+
+    asyncio.run(main())
+
+
+def test_agents_that_run_beside_each_other_are_resumed_each_in_its_place() -> None:
+    async def main() -> None:
+        asked: list[str] = []
+        crashed: list[bool] = []
+
+        async def turn() -> list[str]:
+            agents = [looker(scripted(calls_for([name]), says(name), asked=asked.append)) for name in PEOPLE]
+            results = await asyncio.gather(
+                *(agent.run(f"who is {name}?") for agent, name in zip(agents, PEOPLE, strict=True))
+            )
+            if not crashed:
+                crashed.append(True)
+                raise ConnectionError("as if it were killed")
+            return [result.output for result in results]
+
+        async with AsyncClient("memory:") as client:
+            session = client.session("s")
+            with pytest.raises(ConnectionError):
+                await session.run(turn)
+            assert await session.run(turn) == PEOPLE
+            assert len(asked) == 8
+            assert (await session.replay(turn)).identical
+
+    asyncio.run(main())
+
+
+def test_a_worker_goes_on_with_a_run_that_was_left(tmp_path: Path) -> None:
+    async def main() -> None:
+        asked: list[str] = []
+        troubles = [ConnectionError("down")]
+
+        def called(name: str) -> None:
+            if troubles:
+                raise troubles.pop()
+
+        agent = looker(scripted(calls_for(["Ann"]), says("done"), asked=asked.append), called)
+        async with AsyncClient(tmp_path) as client:
+            session = client.session("s")
+            with pytest.raises(ConnectionError):
+                await run_durable(agent, "go", session)
+            await Worker(client, durable(agent), first_pause=1e-6).arun(once=True)
+            assert (await session.state()).status == "finished"
+            assert asked == ["model:1", "model:2"]
 
     asyncio.run(main())
 

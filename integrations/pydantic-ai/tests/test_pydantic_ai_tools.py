@@ -65,7 +65,7 @@ VALUES = [
     (Place("Rome"), Place),
     (PICTURE, Any),
     ([ImageUrl("https://example.com/a.png"), "and", PICTURE], list),
-    (ToolReturn("short", content=["see", PICTURE], metadata={"trace": 7}), ToolReturn),
+    (ToolReturn("short", content=["see", PICTURE], metadata={"trace": 7}, tools=["other"]), ToolReturn),
 ]
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from browser_kit import HERE, Looking, Served, at_rest, cursor, serving
 from playwright.sync_api import Browser, Locator, Page, expect
+from worlds import EVIL, begun, write
 
 from agentstream import Client
+from agentstream.sessions.events import write_event
 
 
 def agentstream(served: Served, *words: str) -> str:
@@ -187,6 +189,30 @@ def test_what_is_written_meanwhile_is_seen(look: Looking) -> None:
         expect(pill).to_have_count(0)
         session.seal()
         expect(page.locator(".standing")).to_have_text("closed")
+
+
+def test_a_request_to_a_model_is_read_as_a_conversation(look: Looking) -> None:
+    made = {"id": "c1", "type": "function", "function": {"name": "lookup", "arguments": '{"id": "A1"}'}}
+    asked = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "input_text", "text": "Where is **A1**?"}]},
+        {"role": "assistant", "content": None, "tool_calls": [made]},
+        {"role": "tool", "tool_call_id": "c1", "content": '{"status": "lost"}'},
+        {"type": "function_call_output", "call_id": "c2", "output": "gone"},
+        EVIL,
+        7,
+    ]
+    step = {"kind": "model", "name": "chat", "input": {"model": "gpt-4o", "messages": asked}, "fingerprint": "f"}
+    with Client(look.served.store) as client:
+        client.session("loop").append("note", {"n": 1})
+        write(client, "loop", [*begun("r1", "support", {}), write_event("step", "r1/0/0#1", step, claim=1)])
+    page = at_rest(look("/s/loop?tab=messages"))
+    said = page.get_by_role("tabpanel").locator(".said")
+    expect(said).to_have_count(7)
+    expect(said.nth(1).locator("strong")).to_have_text("A1")
+    expect(said.nth(2)).to_contain_text('id: "A1"')
+    expect(said.nth(3)).to_contain_text('status: "lost"')
+    expect(said.nth(5)).to_contain_text("<script>")
 
 
 def test_a_page_to_read_offers_nothing_that_writes(browser: Browser, served: Served) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from browser_kit import Looking, at_rest, cursor, stop_time
 from playwright.sync_api import Page, expect
 
+TABS = ("Detail", "State", "Diff", "Messages", "Raw")
+
 
 def shown(page: Page, name: str) -> Callable[[], None]:
     return lambda: expect(page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
@@ -17,6 +19,13 @@ def test_every_key_is_listed_and_works(look: Looking) -> None:
 
     def at(place: int) -> Callable[[], None]:
         return lambda: expect(page.get_by_label("Events kept")).to_have_value(str(place))
+
+    def settled(place: int) -> Callable[[], None]:
+        def check() -> None:
+            at(place)()
+            at_rest(page)
+
+        return check
 
     def dialog(name: str) -> Callable[[], None]:
         def check() -> None:
@@ -39,6 +48,10 @@ def test_every_key_is_listed_and_works(look: Looking) -> None:
     def lines(*, one: bool) -> Callable[[], None]:
         found = page.get_by_role("group", name="Result").locator(".line")
         return lambda: expect(found).to_have_count(1) if one else expect(found).not_to_have_count(1)
+
+    def deltas(*, on: bool) -> Callable[[], None]:
+        button = page.get_by_role("button", name="Deltas")
+        return lambda: expect(button).to_have_attribute("aria-pressed", str(on).lower())
 
     def theme(name: str) -> Callable[[], None]:
         return lambda: expect(page.locator("html")).to_have_attribute("data-theme", name)
@@ -93,8 +106,11 @@ def test_every_key_is_listed_and_works(look: Looking) -> None:
         ),
         ("1", "1", shown(page, "Detail")),
         ("/", "/", focused("Find in the session")),
+        ("d", "d", deltas(on=True)),
+        ("d", "d", deltas(on=False)),
         ("J", "J", at(2)),
-        *(("j", "j", at(n)) for n in range(3, 9)),
+        *(("j", "j", at(n)) for n in range(3, 8)),
+        ("j", "j", settled(8)),
         ("X", "X", lines(one=True)),
         ("x", "x", lines(one=False)),
         ("b", "b", broken),

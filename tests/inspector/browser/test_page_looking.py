@@ -32,6 +32,18 @@ def test_sessions_are_listed_as_a_tree_and_filtered(look: Looking) -> None:
     assert at_rest(page).locator(".session[aria-current=page]").inner_text().startswith("chat")
 
 
+def test_a_long_list_comes_in_pages(look: Looking) -> None:
+    page = look.fresh()
+    pages = re.compile(r"/api/sessions\?")
+    page.route(pages, lambda route: route.continue_(url=route.request.url.replace("limit=200", "limit=3")))
+    page.goto(look.served.url())
+    listed = page.locator(".session")
+    expect(listed).to_have_count(3)
+    for count in (6, 9):
+        page.get_by_role("button", name="Load more").click()
+        expect(listed).to_have_count(count)
+
+
 def test_the_timeline_is_filtered_and_searched(look: Looking) -> None:
     page = at_rest(look("/s/support/42@1"))
     rows = page.get_by_role("listbox", name="Events").get_by_role("option")
@@ -71,6 +83,22 @@ def test_the_timeline_is_filtered_and_searched(look: Looking) -> None:
     page.mouse.move(box["x"] + 1, box["y"] + 20)
     page.mouse.up()
     assert cursor(page) == 1
+
+
+def test_deltas_are_hidden_once_the_message_is_there(look: Looking) -> None:
+    page = at_rest(look("/s/chat"))
+    rows = page.get_by_role("listbox", name="Events").get_by_role("option")
+    expect(rows).to_have_count(16)
+    page.get_by_role("button", name="Deltas").click()
+    expect(rows).to_have_count(20)
+    page.wait_for_url("**?deltas=1")
+    page.locator("#event-13").click()
+    page.get_by_role("button", name="Deltas").click()
+    expect(rows).to_have_count(16)
+    page.keyboard.press("j")
+    assert cursor(page) == 17
+    page.keyboard.press("k")
+    assert cursor(page) == 12
 
 
 def test_each_tab_tells_of_the_event(look: Looking) -> None:
