@@ -19,9 +19,10 @@ from agentstream.frontends.views import AgUiView, AiSdkView, View
 from agentstream.protocol.errors import InvalidRequest
 from agentstream.protocol.http import HttpResponse
 from agentstream.protocol.problems import problem
-from agentstream.server.access import EVERYTHING, Refused, Token, check_local, identified, parse_token
-from agentstream.server.exchange import PREFLIGHT, Exchange, Gone, Receive, Scope, Send
+from agentstream.server.access import Refused, Token
+from agentstream.server.exchange import PREFLIGHT, Exchange, Receive, Scope, Send
 from agentstream.server.settings import Settings
+from agentstream.server.shell import Shell, check_root, parse_tokens
 
 if TYPE_CHECKING:
     from agentstream.client import AsyncClient
@@ -35,67 +36,34 @@ _NUMBER = re.compile(r"-?[0-9]{1,15}", re.ASCII)
 _EXPOSED = "x-workflow-run-id, x-workflow-stream-tail-index, x-vercel-ai-ui-message-stream"
 
 
-class Application:
-    """Front ends' views of a client's sessions, for the event loop it is called in."""
+class Application(Shell):
+    """Front ends' views of a client's sessions."""
 
     def __init__(self, client: AsyncClient, settings: Settings) -> None:
+        super().__init__(settings)
         self.client = client
-        self.settings = settings
         self._reading: set[asyncio.Task[Any]] = set()
 
     def serves(self, path: str) -> bool:
         """Whether a request to this path is for this app."""
         return path.startswith(f"{self.settings.root}/")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1000})
-            return
-        exchange = Exchange(scope, receive, send, self.settings)
-        try:
-            response = await self._answered(exchange)
-        except (Gone, OSError):
-            return  # nobody is there any more
-        if response is not None and not exchange.begun:
-            with suppress(OSError):
-                await exchange.reply(response)
-
     async def close(self) -> None:
         """Ends every response: readers come again with the id that they had. The client stays open."""
         for task in self._reading:
             task.cancel()
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await self.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-            await send({"type": "lifespan.startup.complete"})
-
-    async def _answered(self, exchange: Exchange) -> HttpResponse | None:
-        try:
-            return await self._answer(exchange)
-        except (Gone, OSError):
-            raise
-        except Refused as refused:
-            return refused.response
-        except (InvalidRequest, ValueError) as error:
+    def _problem(self, exchange: Exchange, error: Exception) -> HttpResponse | None:
+        if isinstance(error, (InvalidRequest, ValueError)):
             return problem(400, "invalid_request", str(error))
-        except NotFound as error:
+        if isinstance(error, NotFound):
             return problem(404, "not_found", str(error))
-        except Locked as error:
+        if isinstance(error, Locked):
             return problem(403, "locked", str(error))
-        except StoreError as error:
+        if isinstance(error, StoreError):
             _log.error("%s %s: %s", exchange.method, exchange.path, error)
             return problem(503, "unavailable", "the store behind this server cannot be read; its log says more")
-        except Exception:
-            _log.exception("%s %s failed", exchange.method, exchange.path)
-            return problem(500, "internal_error", "the server failed; its log says more")
+        return None
 
     async def _answer(self, exchange: Exchange) -> HttpResponse | None:
         if exchange.method == "OPTIONS":
@@ -139,14 +107,6 @@ class Application:
             await asyncio.gather(task, gone, return_exceptions=True)
         with suppress(OSError):
             await exchange.part(b"", more=False)
-
-    def _admitted(self, exchange: Exchange) -> Token:
-        settings = self.settings
-        if settings.tokens:
-            return identified(exchange.headers, settings.tokens)
-        if not settings.public:
-            check_local(exchange.client, exchange.headers, settings.origins)
-        return EVERYTHING
 
 
 def _first(exchange: Exchange, query: dict[str, str]) -> int | None:
@@ -208,8 +168,6 @@ def app(
     handle = client.to_async() if hasattr(client, "to_async") else client
     if not hasattr(handle, "session"):
         raise TypeError(f"app() takes a Client or an AsyncClient, not {client!r}")
-    if not root.startswith("/") or root.endswith("/"):
-        raise ValueError(f"root is {root!r}; it begins with a slash and ends without one")
-    known = tuple(token if isinstance(token, Token) else parse_token(token) for token in tokens)
+    check_root(root)
     named = tuple(origin.rstrip("/") for origin in origins)
-    return Application(handle, Settings(root, known, named, public))
+    return Application(handle, Settings(root, parse_tokens(tokens), named, public))

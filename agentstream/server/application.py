@@ -19,10 +19,11 @@ from agentstream.protocol.http import CONTENT_TYPE, HttpRequest, HttpResponse
 from agentstream.protocol.operations import Batch, Create, Follow, ForkPoint, Head, Operation, Read, StreamInfo
 from agentstream.protocol.problems import problem, problem_of
 from agentstream.protocol.serving import cursor_of, operation_of, response_of, stream_path
-from agentstream.server.access import EVERYTHING, Refused, Token, check_local, identified, parse_token
-from agentstream.server.exchange import METHODS, PREFLIGHT, Exchange, Gone, Receive, Scope, Send
+from agentstream.server.access import EVERYTHING, Refused, Token
+from agentstream.server.exchange import METHODS, PREFLIGHT, Exchange
 from agentstream.server.live import Live
 from agentstream.server.settings import ROOT, Settings
+from agentstream.server.shell import Shell, check_root, parse_tokens
 
 if TYPE_CHECKING:
     from agentstream.server.subscriptions.manager import Subscriptions
@@ -37,33 +38,16 @@ _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@]+")
 CONTROL = "__ds"
 
 
-class Application:
-    """A server over one backend, for the event loop it is called in."""
+class Application(Shell):
+    """A server over one backend."""
 
     def __init__(self, backend: Backend, settings: Settings) -> None:
+        super().__init__(settings)
         self.backend = backend
-        self.settings = settings
         self.live = Live(backend, settings)
         self._subscriptions: Subscriptions | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1000})
-            return
-        self.begin()  # where nothing told that the server began: a mounted app is told nothing
-        exchange = Exchange(scope, receive, send, self.settings)
-        try:
-            response = await self._answered(exchange)
-        except (Gone, OSError):
-            return  # nobody is there any more
-        if response is not None and not exchange.begun:
-            with suppress(OSError):
-                await exchange.reply(response)
 
     async def close(self) -> None:
         """Ends live reads and the server's own work. The backend stays open: it is whose it was."""
@@ -83,31 +67,13 @@ class Application:
 
             self._subscriptions = Subscriptions(self.backend, local_webhooks=self.settings.local_webhooks)
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await self.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-            self.begin()
-            await send({"type": "lifespan.startup.complete"})
-
-    async def _answered(self, exchange: Exchange) -> HttpResponse | None:
-        try:
-            return await self._answer(exchange)
-        except (Gone, OSError):
-            raise
-        except Refused as refused:
-            return refused.response
-        except ProtocolError as error:
+    def _problem(self, exchange: Exchange, error: Exception) -> HttpResponse | None:
+        if isinstance(error, ProtocolError):
             return problem_of(error)
-        except StoreError as error:
+        if isinstance(error, StoreError):
             _log.error("%s %s: %s", exchange.method, exchange.path, error)
             return problem_of(error)
-        except Exception:
-            _log.exception("%s %s failed", exchange.method, exchange.path)
-            return problem(500, "internal_error", "the server failed; its log says more")
+        return None
 
     async def _answer(self, exchange: Exchange) -> HttpResponse | None:
         if exchange.method == "OPTIONS":
@@ -185,14 +151,6 @@ class Application:
 
     # --- who may ---------------------------------------------------------------------------------
 
-    def _admitted(self, exchange: Exchange) -> Token:
-        settings = self.settings
-        if settings.tokens:
-            return identified(exchange.headers, settings.tokens)
-        if not settings.public:
-            check_local(exchange.client, exchange.headers, settings.origins)
-        return EVERYTHING
-
     def _check(self, token: Token, path: str, *, writes: bool) -> None:
         first = path.partition("/")[0]
         if first in _RESERVED or first == CONTROL:
@@ -232,8 +190,7 @@ def app(
     backend = getattr(getattr(client, "_core", None), "backend", client)
     if not isinstance(backend, Backend):
         raise TypeError(f"app() takes a client or a backend, not {client!r}")
-    if not root.startswith("/") or root.endswith("/"):
-        raise ValueError(f"root is {root!r}; it begins with a slash and ends without one")
+    check_root(root)
     if not 0 < long_poll_timeout <= 3600 or largest_body < 1:
         raise ValueError("the long-poll timeout is seconds, at most an hour; the largest body a number of bytes")
     if url is not None and not _ADDRESS.fullmatch(url):
@@ -242,7 +199,7 @@ def app(
     for origin in named:
         if not _ORIGIN.fullmatch(origin):
             raise ValueError(f"{origin[:200]!r} is no origin of pages; it is one like https://app.example.com")
-    known = tuple(token if isinstance(token, Token) else parse_token(token) for token in tokens)
+    known = parse_tokens(tokens)
     local = not known and not public if local_webhooks is None else local_webhooks
     settings = Settings(
         root, known, named, public, url, long_poll_timeout, largest_body=largest_body, local_webhooks=local

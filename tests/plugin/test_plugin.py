@@ -64,7 +64,7 @@ def asks(order):
 
 TEST = """
 import pytest
-from agents import support
+from shop_agents import support
 
 @pytest.mark.agentstream("support.jsonl")
 def test_support(agentstream):
@@ -75,7 +75,7 @@ def test_support(agentstream):
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.delenv("CI", raising=False)
-    pytester.makepyfile(agents=AGENTS)
+    pytester.makepyfile(shop_agents=AGENTS)
     pytester.syspathinsert()
     return pytester
 
@@ -90,7 +90,7 @@ def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 
 
 def change(project: pytest.Pytester, old: str, new: str) -> None:
-    file = project.path / "agents.py"
+    file = project.path / "shop_agents.py"
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
 
@@ -130,8 +130,8 @@ def test_a_divergence_is_shown_as_a_diff(project: pytest.Pytester) -> None:
         [
             "the code does not go the way that support.jsonl recorded",
             "step 0 of session 'test': different args at input.order",
-            "  recorded at agents.py:* in support",
-            "  now at *agents.py:* in support",
+            "  recorded at shop_agents.py:* in support",
+            "  now at *shop_agents.py:* in support",
             '  -  "order": "A1"',
             '  +  "order": "A1?"',
         ]
@@ -216,7 +216,7 @@ def test_parameters_have_a_cassette_each_and_tests_without_a_name_their_own(proj
     project.makepyfile(
         test_many="""
         import pytest
-        from agents import support
+        from shop_agents import support
 
         @pytest.mark.agentstream("cassettes/support.jsonl")
         @pytest.mark.parametrize("order", ["A1", "B/2"])
@@ -243,7 +243,7 @@ def test_races_are_decided_as_they_were(project: pytest.Pytester) -> None:
     project.makepyfile(
         """
         import asyncio, pytest
-        from agents import race
+        from shop_agents import race
 
         @pytest.mark.agentstream("race.jsonl")
         def test_race(agentstream):
@@ -262,7 +262,7 @@ def test_a_test_answers_its_questions_again(project: pytest.Pytester) -> None:
         """
         import pytest
         from agentstream import RunWaiting
-        from agents import asks
+        from shop_agents import asks
 
         @pytest.mark.agentstream("asks.jsonl")
         def test_asks(agentstream):

@@ -36,9 +36,8 @@ export function Replay(): JSX.Element {
   const last = steps();
   const running = job?.state === "running";
 
-  useEffect(() => {
-    if (!run && entrypoints[0]) setRun(entrypoints[0]);
-  }, [entrypoints]);
+  // the likeliest one stands for an empty field: to put it in would get in the way of who is typing already
+  const agent = run || (entrypoints[0] ?? "");
   useEffect(() => {
     if (!live) return;
     const timer = setTimeout(() => {
@@ -52,7 +51,7 @@ export function Replay(): JSX.Element {
     setProblem(null);
     const stops = until === "break" && breaks.value.size ? { until: `step:${Math.min(...breaks.value)}` } : until === "here" ? { at: cursor.value } : {};
     const on = { liveFrom: `step:${from}`, allow: allow.split(/[\s,]+/).filter(Boolean), ...(model && { model }), ...(system && { system }) };
-    const asked = { verb: "replay", session: session.value, run, match, ...(live ? on : { keepGoing, ...stops }) };
+    const asked = { verb: "replay", session: session.value, run: agent, match, ...(live ? on : { keepGoing, ...stops }) };
     try {
       const ended = await finished(asked, setJob);
       if (ended.error) setProblem(ended.error);
@@ -70,7 +69,7 @@ export function Replay(): JSX.Element {
         <p class="quiet">Runs your agent's code, now, on this machine. Every step is served from the record: no network, no key, no tool.</p>
         <label class="field">
           <span>Agent</span>
-          <input list="replay-entrypoints" placeholder="module:agent" value={run} onInput={(event) => setRun(event.currentTarget.value)} />
+          <input list="replay-entrypoints" placeholder={entrypoints[0] ?? "module:agent"} value={run} onInput={(event) => setRun(event.currentTarget.value)} />
           <datalist id="replay-entrypoints">
             {entrypoints.map((each) => (
               <option key={each} value={each} />
@@ -129,7 +128,7 @@ export function Replay(): JSX.Element {
           {running ? (
             <button onClick={() => void halt(job).catch((error: unknown) => setProblem(problemOf(error)))}>Stop</button>
           ) : (
-            <button class="primary" disabled={!run} onClick={() => void start()}>
+            <button class="primary" disabled={!agent} onClick={() => void start()}>
               {live ? "Run on" : "Replay"}
             </button>
           )}

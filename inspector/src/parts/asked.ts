@@ -9,8 +9,9 @@ const text = (value: Json | undefined): string | null => (typeof value === "stri
 
 /** The messages of a request; null where it has none that are known here. */
 export function asked(input: Json | undefined): Message[] | null {
-  const request = shape(input);
-  if (!request) return null;
+  const call = shape(input);
+  if (!call) return null;
+  const request = shape(call["body"]) ?? call; // a recorded HTTP call has its request in there
   const list = request["messages"] ?? request["input"] ?? request["contents"];
   const said = text(list) !== null ? [{ role: "user", content: list! }] : list;
   if (!Array.isArray(said)) return null;

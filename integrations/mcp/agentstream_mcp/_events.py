@@ -89,7 +89,7 @@ class StreamEventStore(EventStore):
         So none can fall between what is there and what comes. None: there is nothing more to be handed on.
         """
         session, after = self._current(), EventId.parse(last_event_id)
-        if after is None:
+        if after is None or after.scope != session.scope:
             return None
         try:
             async with aclosing(self.follow(after, session)) as events:

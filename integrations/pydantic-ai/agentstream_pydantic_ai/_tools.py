@@ -146,7 +146,7 @@ def _annotation(function: Any) -> Any:
 
 def _names_classes(annotation: Any) -> bool:
     if inspect.isclass(annotation) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
-        return annotation is not ToolReturn
+        return not issubclass(annotation, ToolReturn)
     return any(_names_classes(part) for part in get_args(annotation))
 
 

@@ -1,4 +1,4 @@
-"""A Pydantic AI agent looks an order up, is killed, goes on, and asks a person before it refunds anything.
+"""A Pydantic AI agent looks an order up, asks a person before it refunds anything, fails at that, and goes on.
 
 The model is made up, so no key and no network is needed; with a key, say Agent("openai:gpt-5", …).
 
