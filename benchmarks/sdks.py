@@ -265,7 +265,7 @@ async def pydantic(openai: Any, folder: Path, count: int) -> dict[str, float]:
 
 
 def measure(folder: Path, quick: bool) -> dict[str, float]:
-    count = 10 if quick else 100
+    count = 10 if quick else 50
     with provider() as url:
         found: dict[str, float] = {"turns": count, **calls(url, folder / "calls", count)}
         return found | asyncio.run(conversations(url, folder, count))

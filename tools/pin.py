@@ -20,6 +20,8 @@ TEST_TOOLS = (
 )
 # They bring it along with a plugin for pytest, and newer ones cannot be imported beside the oldest pydantic.
 OLDER = "langsmith==0.14.9\n"
+# What the oldest pydantic-ai's models of these providers ask for: its tests run them.
+PROVIDERS = "anthropic>=1.3\nopenai>=3.8\n"
 HEADER = "# {what}\n# Written by `make pins` from pyproject.toml and integrations/*/pyproject.toml.\n"
 
 
@@ -49,7 +51,7 @@ def main() -> None:
     tools = [line for line in newest.splitlines() if re.match(rf"({'|'.join(TEST_TOOLS)})==", line)]
     what = "The oldest direct dependencies that are supported, with today's test tools."
     for kind in ("lowest", "lowest-sdks"):
-        older = OLDER * (kind == "lowest")
+        older = OLDER if kind == "lowest" else PROVIDERS
         wanted = requirements(kind) + "\n".join(tools) + "\n" + older
         lowest = compile_pins(wanted, "--resolution", "lowest-direct")
         (ROOT / KINDS[kind][1]).write_text(HEADER.format(what=what) + lowest)

@@ -8,7 +8,7 @@ import { Changes, compare, kindOf } from "../parts/changes";
 import { close, Dialog, DialogHead } from "../parts/dialog";
 import { bytes, plain } from "../parts/format";
 import { copy } from "../parts/notices";
-import { detail, problemOf } from "../state/details";
+import { details, problemOf } from "../state/details";
 import { refresh } from "../state/sessions";
 import { cursor, session, visit } from "../state/view";
 import { Ended, finished, useEntrypoints } from "./jobs";
@@ -34,9 +34,12 @@ const WHAT: Record<Edit["kind"], string> = { outcome: "Another outcome of the st
 const written = (value: Json) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
 export function Fork(): JSX.Element {
-  const known = detail.value.value;
-  const edits = known?.forkable?.edits ?? [];
-  const at = known?.forkable?.at ?? cursor.value;
+  // the place where it was opened, though a followed session goes on meanwhile
+  const [at] = useState(cursor.value);
+  const [edits, setEdits] = useState<Edit[]>([]);
+  useEffect(() => {
+    details([at - 1]).then(([known]) => setEdits(known?.forkable?.edits ?? []), (error: unknown) => setProblem(problemOf(error)));
+  }, []);
   const [chosen, setChosen] = useState(-1);
   const [text, setText] = useState("");
   const [id, setId] = useState("");

@@ -21,6 +21,7 @@ type Until = "here" | "break" | "end";
 
 export function Replay(): JSX.Element {
   const entrypoints = useEntrypoints();
+  const [at] = useState(cursor.value); // a followed session goes on meanwhile
   const [run, setRun] = useState("");
   const [match, setMatch] = useState("strict");
   const [until, setUntil] = useState<Until>(breaks.value.size ? "break" : cursor.value < rows.length ? "here" : "end");
@@ -49,7 +50,7 @@ export function Replay(): JSX.Element {
 
   const start = async () => {
     setProblem(null);
-    const stops = until === "break" && breaks.value.size ? { until: `step:${Math.min(...breaks.value)}` } : until === "here" ? { at: cursor.value } : {};
+    const stops = until === "break" && breaks.value.size ? { until: `step:${Math.min(...breaks.value)}` } : until === "here" ? { at } : {};
     const on = { liveFrom: `step:${from}`, allow: allow.split(/[\s,]+/).filter(Boolean), ...(model && { model }), ...(system && { system }) };
     const asked = { verb: "replay", session: session.value, run: agent, match, ...(live ? on : { keepGoing, ...stops }) };
     try {
@@ -89,7 +90,7 @@ export function Replay(): JSX.Element {
             <span>Runs</span>
             <select value={until} onChange={(event) => setUntil(event.currentTarget.value as Until)}>
               <option value="end">to the end</option>
-              <option value="here">to here, @{cursor.value}</option>
+              <option value="here">to here, @{at}</option>
               {breaks.value.size > 0 && <option value="break">to the first stop, step:{Math.min(...breaks.value)}</option>}
             </select>
           </label>

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+UPDATED = "~__interrupt__, "
+"""What the paths of tasks begin with that `update_state` writes for."""
+
 KEPT_THREADS = 256
 """Threads whose log is kept folded; others are read again."""
 
@@ -166,7 +169,7 @@ class SaverSteps(BaseCheckpointSaver[str]):
         tip = checkpoint if ns == "" else _root(_configurable(config).get("checkpoint_map"))
         run, channels = run_of(tip, task_id), [channel for channel, _ in writes]
         yield from tasks.ending(thread, run, tip, channels, in_loop=in_loop)
-        yield from thread.append(Built(tip, None, False), build, in_loop=in_loop)
+        yield from thread.append(Built(tip, None, task_path.startswith(UPDATED)), build, in_loop=in_loop)
 
     def _get_tuple(self, config: RunnableConfig) -> Steps[CheckpointTuple | None]:
         thread_id, ns, id = _addressed(config)

@@ -149,6 +149,24 @@ def test_time_travel_and_updates_are_branches_that_fence_nobody(two: Two) -> Non
     assert [values(reader, id)["a"] for id in (last, further, end)] == [2, 10, 3]
 
 
+def test_an_update_beside_a_graph_at_work_is_no_chain(two: Two) -> None:
+    """`update_state` writes to the checkpoint it loaded, also where the graph has gone on since."""
+    one, other = two
+    graph = chat(other, 3)
+    tip = begun(one)
+    get_tuple = other.get_tuple
+
+    def overtaken(config: Any) -> Any:
+        found = get_tuple(config)
+        if found is not None and found.checkpoint["id"] == tip:
+            put(one, checkpoint({"a": 1}, a="2"), tip)
+        return found
+
+    other.get_tuple = overtaken  # type: ignore[method-assign]
+    graph.update_state(config(), {"messages": ["beside"]}, as_node="model")
+    assert "messages" in graph.get_state(config()).values
+
+
 def test_subgraphs_belong_to_the_chain_of_their_root(two: Two) -> None:
     one, other = two
     tip = begun(one)
