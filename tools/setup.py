@@ -16,7 +16,7 @@ from running import Failed, say
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = "[cli,encryption,otel,pytest,server]"
-# Agent frameworks that need a newer pydantic than the core does: their oldest versions have an environment of their own.
+# Agent frameworks that need a newer pydantic than the core: their oldest versions have an environment of their own.
 FRAMEWORKS = ("claude-agent-sdk", "mcp", "openai-agents", "pydantic-ai")
 # name: (folder, constraints, dependency group)
 KINDS = {

@@ -1,4 +1,4 @@
-"""Questions to people that a framework asks from inside its event loop: a tool call to be approved, a result to be given.
+"""Questions to people that a framework asks from inside its event loop: may a tool be called, what did it give.
 
 They are steps like those of `ask` and `@step(approve=True)`, in the session and on the command line the same. Unlike
 `aask` they may be asked in the loop that a plain agent drives by itself (an SDK's `run_sync`).

@@ -1,7 +1,8 @@
 """An agent that asks, looks four people up and asks again; and a process of its own that is killed at a place.
 
-Places: `event:N` after the N-th event of a stream, `model:1` and `model:2` after the model calls, `in:NAME` inside the
-tool's call for that person, `after:NAME` after it. With `parallel` the last person's call ends after all others.
+Places: `event:N` after the N-th event of a stream, `end:N` after the N-th end of a part, `model:1` and `model:2` after
+the model calls, `in:NAME` inside the tool's call for that person, `after:NAME` after it. With `parallel` the last
+person's call ends after all others.
 """
 
 from __future__ import annotations
@@ -138,11 +139,14 @@ def asking(asks: Agent[None, str], kind: str, here: Here, question: str = QUESTI
     async def events() -> str:
         output = ""
         async with asks.run_stream_events(question) as found:
-            count = 0
+            count = ends = 0
             async for event in found:
                 output = event.result.output if event.event_kind == "agent_run_result" else output
                 here(f"event:{count}")
                 count += 1
+                if event.event_kind == "part_end":
+                    ends += 1
+                    here(f"end:{ends}")
         return output
 
     async def stream() -> str:

@@ -16,6 +16,7 @@ SOME = [
     *(("run", place) for place in PLACES),
     *((kind, "in:Daisy") for kind in ("events", "stream", "sync", "run parallel", "events parallel")),
     ("events", "event:4"),
+    ("events", "end:4"),  # the first answer's last: who has seen it may take the answer for durable
 ]
 MATRIX = list(dict.fromkeys(SOME + [(kind, place) for kind in KINDS for place in PLACES]))
 
