@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from msgspec import structs
 
@@ -160,13 +160,24 @@ class _Handle:
     def _replay(self, fn: Any, options: ReplayOptions, in_loop: bool) -> Steps[Report]:
         from agentstream.agents import replay, tasks  # for debugging: imported when it is done
 
+        asked = replay.asked(**options)
         for replayer in tasks.replayers:
-            steps = replayer(self, self.id, fn, in_loop=in_loop)
+            steps = replayer(self, self.id, fn, asked, in_loop=in_loop)
             if steps is not None:
-                if options:
-                    raise TypeError(f"{', '.join(options)}: what an engine keeps is replayed as it is")
                 return steps
-        return replay.replay(self._core, self.id, fn, replay.asked(**options), in_loop=in_loop)
+        return replay.replay(self._core, self.id, fn, asked, in_loop=in_loop)
+
+    def _resume(self, fn: Any, in_loop: bool) -> Steps[Any]:
+        if not callable(fn):
+            from agentstream.agents import tasks
+
+            for resumer in tasks.resumers:
+                steps = resumer(self, self.id, fn, in_loop=in_loop)
+                if steps is not None:
+                    if self._options.run_id is not None:
+                        raise ValueError("run_id= is for an agent's runs: a graph goes on where its thread ends")
+                    return steps
+        return runs.resume(self._core, self.id, self._options, fn, in_loop=in_loop)
 
     def _cancel(self) -> Steps[bool]:
         return runs.cancel(self._core, self.id, self._options)
@@ -228,9 +239,17 @@ class Session(_Handle):
         """
         return self._drive(runs.run(self._core, self.id, self._options, fn, args, kwargs, in_loop=False))
 
-    def resume(self, fn: Callable[..., T], /) -> T:
-        """Goes on with the open run, with the arguments it was begun with. NotFound if no run is open."""
-        return self._drive(runs.resume(self._core, self.id, self._options, fn, in_loop=False))
+    @overload
+    def resume(self, fn: Callable[..., T], /) -> T: ...
+    @overload
+    def resume(self, fn: object, /) -> Any: ...
+    def resume(self, fn: Any, /) -> Any:
+        """Goes on with the open run, with the arguments it was begun with. NotFound if no run is open.
+
+        What an integration keeps (a LangGraph graph, say) is given in the place of `fn`: it goes on where it stands,
+        with the answers that its questions got. RunWaiting while they have none.
+        """
+        return self._drive(self._resume(fn, False))
 
     def stream(self, fn: Callable[..., Iterator[T]], /, *args: Any, **kwargs: Any) -> Generator[T, None, Any]:
         """As `run`, of a generator agent: gives what it yields, as it comes; the value of the iterator is its result.
@@ -266,7 +285,8 @@ class Session(_Handle):
 
         NotFound if there is no such run; TypeError and ValueError for options that mean nothing.
 
-        What an integration keeps (a LangGraph graph, say) is given in the place of `fn`, without options.
+        What an integration keeps (a LangGraph graph, say) is given in the place of `fn`: its nodes and the steps in
+        them are replayed, with `until`, `break_`, `on_break`, `match` and `keep_going`; ValueError for other options.
         """
         return self._drive(self._replay(fn, options, False))
 
@@ -427,9 +447,13 @@ class AsyncSession(_Handle):
         """As `Session.run`."""
         return await self._drive(runs.run(self._core, self.id, self._options, fn, args, kwargs, in_loop=True))
 
-    async def resume(self, fn: Callable[..., Awaitable[T] | T], /) -> T:
+    @overload
+    async def resume(self, fn: Callable[..., Awaitable[T] | T], /) -> T: ...
+    @overload
+    async def resume(self, fn: object, /) -> Any: ...
+    async def resume(self, fn: Any, /) -> Any:
         """As `Session.resume`."""
-        return await self._drive(runs.resume(self._core, self.id, self._options, fn, in_loop=True))
+        return await self._drive(self._resume(fn, True))
 
     def stream(
         self, fn: Callable[..., AsyncIterator[T] | Iterator[T]], /, *args: Any, **kwargs: Any

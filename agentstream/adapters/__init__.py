@@ -52,7 +52,7 @@ from agentstream.agents.context import Lane, finders, inside
 from agentstream.agents.deltas import Deltas
 from agentstream.agents.opening import aopen_step, diverge, muted, open_step, recording
 from agentstream.agents.recorder import STEP_ITEMS, Change, Hold, Recorder
-from agentstream.agents.tasks import TaskWorker, replayers
+from agentstream.agents.tasks import TaskWorker, replayers, resumers
 from agentstream.backends import driving
 from agentstream.backends.driving import Call, Steps
 from agentstream.sessions.codec import decode, encode
@@ -100,6 +100,7 @@ __all__ = [
     "recorder",
     "recording",
     "replay_by",
+    "resume_by",
     "same_place",
     "session_ids",
     "value_of",
@@ -119,11 +120,17 @@ def find_tasks_by(find: Callable[[Lane | None], Lane | None]) -> None:
 
 
 def replay_by(replayer: Callable[..., Steps[Any] | None]) -> None:
-    """`session.replay(thing)` is what `replayer(handle, session_id, thing, in_loop=…)` does, if that is not None.
+    """`session.replay(thing)` is what `replayer(handle, session_id, thing, asked, in_loop=…)` does, if not None.
 
-    `handle` is as good as the client for `are_one`, `drive` and `adrive`. The steps return a Report.
+    `handle` is as good as the client for `are_one`, `drive` and `adrive`; `asked` are the options of `session.replay`,
+    for `adapters.replaying.TaskReplay`. The steps return a Report.
     """
     replayers.append(replayer)
+
+
+def resume_by(resumer: Callable[..., Steps[Any] | None]) -> None:
+    """`session.resume(thing)` is what `resumer(handle, session_id, thing, in_loop=…)` does, if that is not None."""
+    resumers.append(resumer)
 
 
 def are_one(client: Any, other: Any) -> bool:

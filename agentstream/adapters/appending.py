@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agentstream.sessions.events import user_value, write_event
 from agentstream.sessions.ids import fresh_id
 from agentstream.sessions.large import kept
-from agentstream.sessions.log import missing
-from agentstream.sessions.writing import append_unclaimed, check_appendable, create
+from agentstream.sessions.writing import append_unclaimed, check_appendable, refresh_or_create
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,13 +25,7 @@ def append_all(client: Any, session: str, events: Iterable[tuple[str, Any]]) -> 
     for kind, value in events:
         check_appendable(kind, None)
         made.append((kind, fresh_id(), core.rules.event(kind, user_value(kind, value))))
-    log = yield from core.refresh(session)
-    if log is None:
-        yield from create(session)
-        log = yield from core.refresh(session)
-    if log is None:
-        raise missing(session)
-    core.writable(log)
+    log = yield from refresh_or_create(core, session)
     messages: list[bytes] = []
     for kind, key, value in made:
         messages.append(write_event(kind, key, (yield from kept(core.blobs, kind, value, log.births))))

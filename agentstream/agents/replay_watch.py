@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -34,6 +34,17 @@ _SAFE = {
 }
 
 ANY, FAILED = "*", "error"
+
+
+class Reached(Protocol):
+    """What a breakpoint is asked of: a step's call, or what an engine calls."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def data(self) -> Any: ...
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -87,7 +98,7 @@ class Break(msgspec.Struct, frozen=True):
                 raise ValueError(f"break_={text!r}: the expression cannot be read: {error}") from error
         return cls(text, found["kind"], found["name"], code)
 
-    def holds(self, call: StepCall, number: int, recorded: Step | None) -> bool:
+    def holds(self, call: Reached, number: int, recorded: Step | None) -> bool:
         """Whether it is one for this call. Raises what the expression raises."""
         failed = recorded is not None and recorded.error is not None
         if not (self.kind in (ANY, call.kind) or (self.kind == FAILED and failed)):
@@ -140,9 +151,10 @@ class Watch:
 
     def reached(self, worker: Worker, call: StepCall) -> None:
         """The code has come to a step. Raises the stop where it is to end here."""
-        number = worker.journal.index(call.entry)
-        if self._until is not None and number >= self._until:
-            self._stop(worker, self._seen(worker, call, number, f"before step {self._until}, as asked"))
+        number = self._number(worker, call)
+        due = self._is_due(worker, call, number)
+        if due is not None:
+            self._stop(worker, self._seen(worker, call, number, due))
         recorded = call.entry.step if call.entry is not None else None
         for each in self._breaks:
             if self._holds(each, call, number, recorded):
@@ -156,7 +168,14 @@ class Watch:
         for text, (times, why) in self._unasked.items():
             self.notes.append(f"break {text} could not be asked of {times} steps: {why}")
 
-    def _holds(self, each: Break, call: StepCall, number: int, recorded: Step | None) -> bool:
+    def _number(self, worker: Worker, call: StepCall) -> int:
+        return worker.journal.index(call.entry)
+
+    def _is_due(self, worker: Worker, call: StepCall, number: int) -> str | None:
+        """Why the replay was to end here, if it was."""
+        return f"before step {self._until}, as asked" if self._until is not None and number >= self._until else None
+
+    def _holds(self, each: Break, call: Reached, number: int, recorded: Step | None) -> bool:
         try:
             return each.holds(call, number, recorded)
         except Exception as error:  # of other steps there may be nothing of that name

@@ -20,20 +20,25 @@ from agentstream.agents.worker import Worker
 from agentstream.errors import AgentStreamError
 
 if TYPE_CHECKING:
+    from agentstream.agents.journal import Entry
     from agentstream.agents.writer import Message, Writer
     from agentstream.backends.base import Backend
     from agentstream.backends.driving import Steps
     from agentstream.sessions.claims import Claim
     from agentstream.sessions.core import Core
     from agentstream.sessions.packing import Packer
+    from agentstream.sessions.positions import Position
     from agentstream.sessions.state import State
 
 
 Replayer = Callable[..., "Steps[Any] | None"]
 
 replayers: list[Replayer] = []
-"""Engines that replay what they keep: given the client or session handle, the session's id and what is to be
-replayed, the steps of doing it; None for what is none of theirs."""
+"""Engines that replay what they keep: given the client or session handle, the session's id, what is to be
+replayed and how (`Asked`), the steps of doing it; None for what is none of theirs."""
+
+resumers: list[Replayer] = []
+"""Engines that go on with what they keep: given the session handle, its id and what goes on, as `replayers`."""
 
 
 class TaskWorker(Worker):
@@ -41,6 +46,9 @@ class TaskWorker(Worker):
     which of them is the first."""
 
     found = True
+
+    end_index: int | None = None
+    """In a replay: the cut before what the task said came of it."""
 
     def __init__(
         self,
@@ -85,6 +93,11 @@ class TaskWorker(Worker):
             call = left[0].call
             what = f"the task ended without calling {call[0]} {call[1]!r}, which was recorded"
             raise self.diverge("missing_call", left[0], None, None, left[0].lane, what)
+
+    def before(self, entry: Entry | None) -> Position:
+        if entry is None and self.end_index:
+            return self.state.events[self.end_index - 1].position
+        return super().before(entry)
 
     def stop(self, error: Exception) -> Stop:
         return _stopping(super().stop(error).error)

@@ -55,7 +55,7 @@ def fork(
     ] = False,
     run: Annotated[
         str | None,
-        typer.Option("--run", metavar="MODULE:AGENT", help="Then goes on with this agent; prints its result."),
+        typer.Option("--run", metavar="MODULE:AGENT", help="Then goes on with this agent or graph; prints its result."),
     ] = None,
     note: Annotated[
         str | None, typer.Option("--note", metavar="TEXT", help="Kept with the fork, as its tag `note`.")
@@ -69,7 +69,7 @@ def fork(
     In a pipe: the new id, the source and the number of events kept, separated by tabs; with --run then a line with
     what the agent returned, as JSON.
     """
-    from agentstream.cli.code import imported
+    from agentstream.cli.code import imported_thing
     from agentstream.cli.output import Output
     from agentstream.cli.store import find_target, opened_client
     from agentstream.sessions.edits import Message
@@ -80,7 +80,12 @@ def fork(
     if set_input is not None and run is None:
         raise UsageError("--set-input is for a run that begins anew: give the agent with --run MODULE:AGENT")
     outcomes = [_assignment(text) for text in set_outcome or ()]
-    agent = imported(run) if run is not None else None
+    agent = imported_thing(run) if run is not None else None
+    if agent is not None and not callable(agent) and (set_input is not None or set_message is not None):
+        raise UsageError(
+            "--set-input and --set-message are for an agent: what a graph goes on with stands in its checkpoints",
+            hint="fork it, and call graph.update_state(…) or graph.invoke(…) on the fork's thread",
+        )
     with opened_client(url) as client:
         source, place = find_target(client, session)
         if place is not None and (set_input is not None or set_message is not None):
@@ -145,22 +150,21 @@ def _edit(
         return other_message(source.state(), int(number), given, untyped=untyped, where=where)
 
 
-def _went_on(output: Output, branch: Session, agent: Callable[..., Any], edit: Input | Message | None) -> Any:
+def _went_on(output: Output, branch: Session, agent: Any, edit: Input | Message | None) -> Any:
     """Runs the agent on in the branch: the edited call, the open run, or the edited message's text."""
     from agentstream.agents.runs import open_run
-    from agentstream.cli.resume import going_on, print_result
-    from agentstream.sessions import codec
+    from agentstream.cli.resume import going_on, print_result, result_data
     from agentstream.sessions.edits import Input
 
     if isinstance(edit, Input):
         result = going_on(branch, agent, "run", **edit.arguments)
-    elif edit is None or open_run(branch.state()) is not None:
+    elif edit is None or not callable(agent) or open_run(branch.state()) is not None:
         result = going_on(branch, agent, "resume")
     else:
         result = going_on(branch, agent, "run", edit.text)
     if output.form != "json":
         print_result(output, "fork", branch.id, result)
-    return codec.encode(result).data
+    return result_data(result)
 
 
 def _fork(

@@ -103,18 +103,9 @@ def _cells(summary: Summary, updated: str, *, sealed: bool = False) -> list[str]
 
 
 def _as_json(summary: Summary) -> dict[str, Any]:
-    return {
-        "id": summary.id,
-        "title": summary.title,
-        "status": summary.status,
-        "agent": summary.agent,
-        "parent": summary.parent,
-        "created": _iso(summary.created),
-        "updated": _iso(summary.updated),
-        "events": summary.events,
-        "sealed": summary.sealed,
-        "tags": dict(summary.tags),
-    }
+    from agentstream.sessions.views.folded import summary_json
+
+    return summary_json(summary, _iso)
 
 
 def _iso(moment: datetime) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from agentstream.cli.output import Output, Table, shortened, widths_of
 from agentstream.cli.store import Opened
 from agentstream.cli.text import clean, escaped_json
-from agentstream.cli.values import resolved_value, stored_value, to_json, value_text
+from agentstream.cli.values import resolved_value, stored_value, to_json
 from agentstream.sessions.events import Event
 from agentstream.sessions.views.rows import COLUMNS, Row, Rows, event_json
 
@@ -97,6 +97,10 @@ class Printer:
     def _value(self, event: Event) -> Any:
         return resolved_value(event, self._rows.state.items) if self._full else stored_value(event)
 
+    def _text(self, row: Row) -> str:
+        text = self._rows.text(row, self._value(row.event))
+        return f"{row.model}: {text}" if row.model not in ("", row.name) else text
+
     def _print(self, row: Row) -> None:
         event = row.event
         if self._raw:
@@ -104,14 +108,14 @@ class Printer:
         elif self._output.form != "text":
             self._output.object(self._object(row))
         elif self._table is None:
-            value = shortened(value_text(event, self._value(event)), self._most)
+            value = shortened(self._text(row), self._most)
             self._output.fields([*row.cells(), value], status=_STATUS)
         elif self._full or self._most is not None:
             self._table.row([*row.cells(), ""], status=_STATUS, dim=event.mark is not None)
             self._body(shortened(to_json(self._value(event), indent=2), self._most).splitlines())
         else:
             # no more is made of a long value than fits the line
-            cells = [*row.cells(), value_text(event, self._value(event))]
+            cells = [*row.cells(), self._text(row)]
             self._table.row(cells, status=_STATUS, dim=event.mark is not None)
 
     def _body(self, lines: Iterable[str]) -> None:

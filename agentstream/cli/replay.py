@@ -94,7 +94,8 @@ def replay(
 ) -> None:
     """Runs an agent's code against a recorded session. Nothing is called or written, but with --live-from.
 
-    A compiled LangGraph graph can be given too, for a thread of its StreamSaver, without options.
+    A compiled LangGraph graph can be given too, for a thread of its StreamSaver, with --until, --break, --pdb, --match
+    and --keep-going: its nodes are steps of kind `node`.
 
     Exit codes: 0 it went the recorded way (or ran on to its end, or stopped where asked); 1 it diverged, or a try did
     not pass; 7 a call was not allowed; 8 the agent raised where it ran on; 9 it waits there.

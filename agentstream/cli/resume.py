@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentstream.cli.failures import refusing_arguments
+from agentstream.cli.failures import UsageError, refusing_arguments
 from agentstream.cli.options import Color, Colour, Function, Json, Url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from agentstream import Session
     from agentstream.cli.output import Output
 
@@ -27,14 +25,17 @@ def resume(
 ) -> None:
     """Goes on with the open run of a session: recorded steps are served, the others are made.
 
+    A compiled LangGraph graph can be given too: a thread of its StreamSaver goes on where it stands, with the answers
+    that its questions got.
+
     Prints what the agent returned, as JSON. Exit code 8: the agent raised; 9: the run waits for an answer.
     """
-    from agentstream.cli.code import imported
+    from agentstream.cli.code import imported_thing
     from agentstream.cli.output import Output
     from agentstream.cli.store import find_session, opened_client
 
     output = Output.made(json=json, jsonl=False, color=color)
-    agent = imported(function)
+    agent = imported_thing(function)
     with opened_client(url) as client:
         found = find_session(client, session)
         going = found.with_options(run_id=run, take_over=take_over)
@@ -42,17 +43,21 @@ def resume(
         print_result(output, "resume", found.id, result)
 
 
-def going_on(session: Session, agent: Callable[..., Any], verb: str, *arguments: Any, **named: Any) -> Any:
+def going_on(session: Session, agent: Any, verb: str, *arguments: Any, **named: Any) -> Any:
     """Calls `session.resume` or `.run`, in an event loop where the agent needs one. What the agent itself raised
-    is an `AgentRaised`."""
+    is an `AgentRaised`. What is no function is what an engine keeps: a graph, which can only be resumed."""
     from agentstream.agents.agent import spec_of
     from agentstream.cli.failures import AgentRaised
     from agentstream.errors import AgentStreamError, Denied, Interrupted, QuestionExpired, ReplayedError
 
-    with refusing_arguments():
-        spec = spec_of(agent)
+    if callable(agent):
+        with refusing_arguments():
+            in_loop = spec_of(agent).is_async
+    else:
+        _check_graph(session, agent, verb)
+        in_loop = True  # its nodes may be async
     try:
-        if not spec.is_async:
+        if not in_loop:
             return getattr(session, verb)(agent, *arguments, **named)
         import asyncio
 
@@ -65,13 +70,41 @@ def going_on(session: Session, agent: Callable[..., Any], verb: str, *arguments:
         raise AgentRaised.of(error) from error
 
 
+def _check_graph(session: Session, graph: Any, verb: str) -> None:
+    """Refuses what is no graph, or none of this session, before anything of it runs."""
+    from agentstream.agents.tasks import resumers
+
+    if verb != "resume":
+        raise UsageError("a graph is gone on with; to begin with another input, call it in your own code")
+    with refusing_arguments():
+        if not any(resumer(session, session.id, graph, in_loop=True) is not None for resumer in resumers):
+            what = type(graph).__name__
+            raise UsageError(
+                f"a {what} is neither an agent's function nor a graph that can go on",
+                hint="a LangGraph graph is compiled with a StreamSaver: builder.compile(checkpointer=StreamSaver(…))",
+            )
+
+
 def print_result(output: Output, kind: str, session: str, result: Any, **more: Any) -> None:
     """What an agent returned: JSON on one line in a pipe."""
     from agentstream.cli.values import to_json
-    from agentstream.sessions import codec
 
-    data = codec.encode(result).data
+    data = result_data(result)
     if output.form == "json":
         output.document(kind, {"session": session, **more, "result": data})
     else:
         output.line(to_json(data, indent=2 if output.terminal else None))
+
+
+def result_data(result: Any) -> Any:
+    """What was returned, as JSON; the text of what has none (a graph's state may hold anything)."""
+    from agentstream.errors import NotSerializable
+    from agentstream.sessions import codec
+
+    try:
+        return codec.encode(result).data
+    except NotSerializable:
+        if isinstance(result, dict):
+            parts: dict[Any, Any] = result
+            return {str(name): result_data(part) for name, part in parts.items()}
+        return repr(result)

@@ -51,7 +51,11 @@ class Stepper:
         self._until = until
         self._stepping = not breaks and until is None
         self._goal: int | None = None
-        """The number of the step to ask at next, after going back."""
+        """The stop to ask at next, after going back."""
+        self._stops = 0
+        """How many steps the code has come to."""
+        self._asked = 0
+        """Which of them was asked at last."""
         self._here: Stopped | None = None
         self._last: Stopped | None = None
         self._again = self._left = False
@@ -61,7 +65,7 @@ class Stepper:
         of `session.replay`."""
         options = {"on_break": self.stopped, "break_": [*self._breaks, EVERY], "until": None}
         while True:
-            self._again = False
+            self._again, self._stops = False, 0
             report = replayed(options)
             if not (self._again or self._left or self._here is None):
                 self._at_end(report)
@@ -72,11 +76,13 @@ class Stepper:
 
     def stopped(self, seen: Stopped) -> Next:
         """The code has come to a step: asks, if it is one to ask at."""
+        self._stops += 1
         if not self._is_asked(seen):
             return None
         from agentstream import outside_run
 
         self._goal = None
+        self._asked = self._stops
         self._last, self._here = self._here, seen
         self._output.line(clean(str(seen)))
         self._brief_call(seen)
@@ -85,7 +91,7 @@ class Stepper:
 
     def _is_asked(self, seen: Stopped) -> bool:
         if self._goal is not None:
-            return seen.number >= self._goal
+            return self._stops >= self._goal
         if self._stepping or seen.why != f"break {EVERY}":
             return True
         return self._until is not None and seen.before.index >= self._until.index and not self._passed_until()
@@ -103,10 +109,10 @@ class Stepper:
                 self._stepping = False
                 return None
             if word in ("p", "previous", "prev"):
-                if seen.number == 0:
+                if self._asked == 1:
                     self._output.line("this is the first step")
                     continue
-                self._back_to(seen.number - 1)
+                self._back_to(self._asked - 1)
                 return "stop"
             if word in ("q", "quit", "exit"):
                 self._left = True
@@ -132,7 +138,7 @@ class Stepper:
                 self._left = True
                 return
             if word in ("p", "previous", "prev"):
-                self._back_to(here.number)
+                self._back_to(self._asked)
                 return
             if word in ("py", "e"):
                 self._output.line("the code is not running any more; p goes back into it")

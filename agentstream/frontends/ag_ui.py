@@ -24,6 +24,7 @@ from agentstream.frontends.story import (
     Story,
     Telling,
     plain,
+    text_id,
 )
 from agentstream.sessions import moments
 from agentstream.sessions.conversions.parts import (
@@ -35,6 +36,7 @@ from agentstream.sessions.conversions.parts import (
     text_of,
     told,
 )
+from agentstream.sessions.steps import error_line
 
 if TYPE_CHECKING:
     from agentstream.sessions.events import Event
@@ -177,9 +179,9 @@ class AgUi:
     # --- texts -------------------------------------------------------------------------------------------------------
 
     def _delta(self, delta: Delta) -> list[Sent]:
-        if delta.kind not in ("text", "reasoning"):
-            return []  # arguments come with their call's name
-        place = (delta.kind, delta.target)
+        place = delta.place
+        if place is None:
+            return []
         if delta.replaces:
             return self._replaced(place, delta.text)
         if not delta.text:
@@ -192,10 +194,10 @@ class AgUi:
         return [*begins, *_content(*place, delta.text)]
 
     def _text(self, place: tuple[str, str]) -> str:
-        return str(self._messages.get(_id(*place), {}).get("content") or "")
+        return str(self._messages.get(text_id(*place), {}).get("content") or "")
 
     def _know(self, place: tuple[str, str], text: str, role: str = "assistant") -> None:
-        id = _id(*place)
+        id = text_id(*place)
         role = "reasoning" if place[0] == "reasoning" else role
         known = self._messages.setdefault(id, {"id": id, "role": role})
         known["content"] = text
@@ -205,13 +207,13 @@ class AgUi:
 
     def _replaced(self, place: tuple[str, str], text: str) -> list[Sent]:
         """Something told does not stand: what does, from now on."""
-        if self._text(place) == text and _id(*place) not in self._messages:
+        if self._text(place) == text and text_id(*place) not in self._messages:
             return []
         ended = self._end(place)
         if text:
             self._know(place, text)
         else:
-            self._messages.pop(_id(*place), None)
+            self._messages.pop(text_id(*place), None)
         return [*ended, self._snapshot()]
 
     def _said(self, id: str, message: Message) -> list[Sent]:
@@ -264,7 +266,7 @@ class AgUi:
 
     def _result(self, result: Result) -> list[Sent]:
         if result.error is not None:
-            return self._gave(result.call, f"{result.error.get('name')}: {result.error.get('text')}")
+            return self._gave(result.call, error_line(result.error))
         value = result.value
         return self._gave(result.call, value if isinstance(value, str) else json.dumps(plain(value)))
 
@@ -279,7 +281,7 @@ class AgUi:
     # --- taken back --------------------------------------------------------------------------------------------------
 
     def _snapshot(self, without: Iterable[tuple[str, str]] = ()) -> Sent:
-        left = {_id(*place) for place in without}
+        left = {text_id(*place) for place in without}
         messages = [dict(said) for id, said in self._messages.items() if id not in left]
         return {"type": "MESSAGES_SNAPSHOT", "messages": [_complete(said) for said in messages]}
 
@@ -295,12 +297,8 @@ class AgUi:
         return [*sent, self._snapshot()]
 
 
-def _id(kind: str, id: str) -> str:
-    return f"{id}:reasoning" if kind == "reasoning" else id
-
-
 def _opened(kind: str, id: str, role: str = "assistant") -> list[Sent]:
-    name = _id(kind, id)
+    name = text_id(kind, id)
     if kind == "text":
         return [{"type": "TEXT_MESSAGE_START", "messageId": name, "role": role}]
     start = {"type": "REASONING_MESSAGE_START", "messageId": name, "role": "reasoning"}
@@ -309,11 +307,11 @@ def _opened(kind: str, id: str, role: str = "assistant") -> list[Sent]:
 
 def _content(kind: str, id: str, text: str) -> list[Sent]:
     name = "TEXT_MESSAGE_CONTENT" if kind == "text" else "REASONING_MESSAGE_CONTENT"
-    return [{"type": name, "messageId": _id(kind, id), "delta": text}] if text else []
+    return [{"type": name, "messageId": text_id(kind, id), "delta": text}] if text else []
 
 
 def _closed(kind: str, id: str) -> list[Sent]:
-    name = _id(kind, id)
+    name = text_id(kind, id)
     if kind == "text":
         return [{"type": "TEXT_MESSAGE_END", "messageId": name}]
     return [{"type": "REASONING_MESSAGE_END", "messageId": name}, {"type": "REASONING_END", "messageId": name}]

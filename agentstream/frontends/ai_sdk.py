@@ -28,6 +28,7 @@ from agentstream.frontends.story import (
     Story,
     Telling,
     plain,
+    text_id,
 )
 from agentstream.sessions.conversions.parts import (
     Part,
@@ -40,6 +41,7 @@ from agentstream.sessions.conversions.parts import (
     text_of,
 )
 from agentstream.sessions.events import StepKey
+from agentstream.sessions.steps import error_line
 
 if TYPE_CHECKING:
     from agentstream.sessions.events import Event
@@ -161,9 +163,8 @@ class AiSdk:
         if isinstance(telling, StepTold):
             return self._model(telling) if telling.kind == "model" else self._approved(telling)
         if isinstance(telling, Result):
-            error = telling.error
-            text = f"{error.get('name')}: {error.get('text')}" if error is not None else None
-            return self._gave(telling.call, plain(telling.value), text)
+            error = error_line(telling.error) if telling.error is not None else None
+            return self._gave(telling.call, plain(telling.value), error)
         if isinstance(telling, Asked):
             return self._asked(telling)
         if isinstance(telling, Answered):
@@ -200,18 +201,18 @@ class AiSdk:
     # --- texts -------------------------------------------------------------------------------------------------------
 
     def _delta(self, delta: Delta) -> list[Chunk]:
-        if delta.kind not in ("text", "reasoning"):
-            return []  # arguments come with their call's name
-        place = (delta.kind, delta.target)
+        place = delta.place
+        if place is None:
+            return []
         if delta.replaces:
             return self._replaced(place, delta.text)
         if not delta.text:
             return []
-        chunks = [] if place in self._open else [{"type": f"{place[0]}-start", "id": _id(place)}]
+        chunks = [] if place in self._open else [{"type": f"{place[0]}-start", "id": text_id(*place)}]
         if place[0] == "text":
             chunks = [*self._end(("reasoning", place[1])), *chunks]
         self._open[place] = self._texts[place] = self._texts.get(place, "") + delta.text
-        return [*chunks, {"type": f"{place[0]}-delta", "id": _id(place), "delta": delta.text}]
+        return [*chunks, {"type": f"{place[0]}-delta", "id": text_id(*place), "delta": delta.text}]
 
     def _end(self, place: tuple[str, str]) -> list[Chunk]:
         return _ended(place) if self._open.pop(place, None) is not None else []
@@ -240,8 +241,8 @@ class AiSdk:
             return self._end(place)
         if known and (not text.startswith(known) or place not in self._open):
             return self._replaced(place, text)
-        chunks: list[Chunk] = [] if place in self._open else [{"type": f"{place[0]}-start", "id": _id(place)}]
-        chunks.append({"type": f"{place[0]}-delta", "id": _id(place), "delta": text[len(known) :]})
+        chunks: list[Chunk] = [] if place in self._open else [{"type": f"{place[0]}-start", "id": text_id(*place)}]
+        chunks.append({"type": f"{place[0]}-delta", "id": text_id(*place), "delta": text[len(known) :]})
         self._texts[place] = text
         self._open.pop(place, None)
         return [*chunks, *_ended(place)]
@@ -249,18 +250,18 @@ class AiSdk:
     def _replaced(self, place: tuple[str, str], text: str) -> list[Chunk]:
         """The step told again, with this text as it stands. What an earlier step said stays as it is: it was closed."""
         open_before = place in self._open
-        if not any(chunk.get("id") == _id(place) and chunk["type"].startswith(place[0]) for chunk in self._step):
+        if not any(chunk.get("id") == text_id(*place) and chunk["type"].startswith(place[0]) for chunk in self._step):
             self._texts.pop(place, None)
             return []
         self._open.pop(place, None)
         self._texts.pop(place, None)
         names = {f"{place[0]}-{part}" for part in ("start", "delta", "end")}
-        kept = [chunk for chunk in self._step if not (chunk["type"] in names and chunk.get("id") == _id(place))]
+        kept = [chunk for chunk in self._step if not (chunk["type"] in names and chunk.get("id") == text_id(*place))]
         if text:
             self._texts[place] = text
             kept += [
-                {"type": f"{place[0]}-start", "id": _id(place)},
-                {"type": f"{place[0]}-delta", "id": _id(place), "delta": text},
+                {"type": f"{place[0]}-start", "id": text_id(*place)},
+                {"type": f"{place[0]}-delta", "id": text_id(*place), "delta": text},
             ]
             if open_before:
                 self._open[place] = text
@@ -330,9 +331,8 @@ class AiSdk:
         call = self._making.pop(told.key, None)
         if call is None:
             return []
-        error = told.error
-        text = f"{error.get('name')}: {error.get('text')}" if error is not None else None
-        return self._gave(call, plain(told.result()) if text is None else None, text)
+        error = error_line(told.error) if told.error is not None else None
+        return self._gave(call, plain(told.result()) if error is None else None, error)
 
 
 def _lane(key: str) -> str:
@@ -340,12 +340,8 @@ def _lane(key: str) -> str:
     return f"{place.run}/{place.lane}" if place is not None else key
 
 
-def _id(place: tuple[str, str]) -> str:
-    return f"{place[1]}:reasoning" if place[0] == "reasoning" else place[1]
-
-
 def _ended(place: tuple[str, str]) -> list[Chunk]:
-    return [{"type": f"{place[0]}-end", "id": _id(place)}]
+    return [{"type": f"{place[0]}-end", "id": text_id(*place)}]
 
 
 def _input(call: str, name: str, given: Any) -> Chunk:

@@ -70,6 +70,11 @@ class Delta(msgspec.Struct, frozen=True):
     text: str
     replaces: bool = False
 
+    @property
+    def place(self) -> tuple[str, str] | None:
+        """The text that it is a piece of, by kind and message. None of arguments, which come with their call's name."""
+        return (self.kind, self.target) if self.kind in ("text", "reasoning") else None
+
 
 class Said(msgspec.Struct, frozen=True):
     """A message, whole, that was not known."""
@@ -325,6 +330,11 @@ class _Fold:
         if before is not None and before.answer is not None and had is None:
             return [Answered(before)]
         return []
+
+
+def text_id(kind: str, target: str) -> str:
+    """What a message's text is called in what is sent: its reasoning is a text of its own."""
+    return f"{target}:reasoning" if kind == "reasoning" else target
 
 
 def plain(value: Any) -> Any:

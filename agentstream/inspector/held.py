@@ -18,6 +18,7 @@ from agentstream.sessions.prices import Cost, Prices, cost_of
 from agentstream.sessions.questions import TYPES, Question, Questions
 from agentstream.sessions.state import Run, State, Step
 from agentstream.sessions.steps import Attempt
+from agentstream.sessions.views.folded import lineage_json
 from agentstream.sessions.views.rows import Row, Rows
 
 _TELLING = frozenset(("session", "claim", "run", "status", "rewind", ""))
@@ -242,7 +243,7 @@ class Told:
         )
 
     def _compact(self, row: Row, spent: int | None = None) -> Compact:
-        return compact_row(row, self.prices, forks=self.forks.get(row.event.index + 1, 0), spent=spent)
+        return compact_row(self._rows, row, self.prices, forks=self.forks.get(row.event.index + 1, 0), spent=spent)
 
     def _tell_again(self, starts: Iterable[int], told: int, spent: int | None = None) -> None:
         for index in starts:
@@ -263,7 +264,6 @@ class Told:
         if before is not None and not any(event.type in _TELLING for event in events):
             return {**before, "events": self.size, "sealed": self.sealed, **self._totals()}
         state = self.state
-        lineage = state.lineage
         return {
             "session": state.session,
             "incarnation": state.incarnation,
@@ -274,9 +274,7 @@ class Told:
             "sealed": self.sealed,
             "encrypted": any(birth.encrypted is not None for _, birth in state.births),
             "events": self.size,
-            "lineage": None
-            if lineage is None
-            else {"source": lineage.source, "count": lineage.count, "replaced": list(lineage.replaced)},
+            "lineage": lineage_json(state.lineage),
             **self._totals(),
         }
 

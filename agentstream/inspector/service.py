@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agentstream.backends.driving import adrive
 from agentstream.errors import NotFound
 from agentstream.inspector.documents import SCHEMA
+from agentstream.inspector.documents.beginnings import add_beginnings
 from agentstream.inspector.documents.cutting import at_pointer
 from agentstream.inspector.documents.details import Branch, Details, raw_document
 from agentstream.inspector.documents.listing import listing_document
@@ -131,8 +132,14 @@ class Inspector:
         if outside:
             raise Failed(404, "not_found", f"session {session!r} has {held.told.size} events; there is no {outside[0]}")
         details = Details(held.told, await self.branches(held))
-        found = await asyncio.to_thread(lambda: [details.of(index) for index in indexes])
-        return {"events": found}
+
+        def documents() -> list[dict[str, Any]]:
+            found = [details.of(index) for index in indexes]
+            for each in found:
+                add_beginnings(each, self.core.blobs)
+            return found
+
+        return {"events": await asyncio.to_thread(documents)}
 
     async def state(self, session: str, at: int | None) -> dict[str, Any]:
         """What the events before a cut amount to."""

@@ -110,6 +110,8 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._application = application
         self._ready = ready
+        self.interrupted = False
+        """By SIGINT."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -121,11 +123,10 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig != signal.SIGTERM:
-            super().handle_exit(sig, frame)
-        else:
-            self.force_exit = self.should_exit  # the second time
-            self.should_exit = True
+        # uvicorn would send itself the signal once more when all is done: in an event loop it can be lost
+        self.interrupted = self.interrupted or sig == signal.SIGINT
+        self.force_exit = self.should_exit  # the second time
+        self.should_exit = True
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -148,4 +149,7 @@ def serve(application: Runnable, listening: socket.socket, ready: Callable[[], N
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    Server(config, application, ready).run(sockets=[listening])
+    server = Server(config, application, ready)
+    server.run(sockets=[listening])
+    if server.interrupted:
+        raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -32,6 +33,11 @@ def mapping(event: Event | None, name: str) -> dict[str, Any]:
     """A field that should be a mapping; an empty one where it is anything else."""
     value = field(event, name)
     return value if isinstance(value, dict) else {}
+
+
+def error_line(error: Mapping[str, Any]) -> str:
+    """An error as it is recorded, on one line: its name and text."""
+    return f"{error.get('name')}: {error.get('text')}"
 
 
 class Attempt(msgspec.Struct, frozen=True):

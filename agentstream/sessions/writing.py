@@ -51,6 +51,18 @@ def open_or_create(core: Core, session: str) -> Steps[Log]:
     return log
 
 
+def refresh_or_create(core: Core, session: str) -> Steps[Log]:
+    """The session's log as it is now, which others read too; makes the session where there is none."""
+    log = yield from core.refresh(session)
+    if log is None:
+        yield from create(session)
+        log = yield from core.refresh(session)
+    if log is None:
+        raise missing(session)
+    core.writable(log)
+    return log
+
+
 def create(session: str, *, parent: Mapping[str, Any] | None = None) -> Steps[None]:
     """Makes the session. Of two that make it at once one does; it is then there for both.
 
@@ -70,13 +82,7 @@ def append(core: Core, session: str, kind: str, value: Any, key: str | None = No
     check_appendable(kind, key)
     key = key or fresh_id()
     stored = core.rules.event(kind, user_value(kind, value))
-    log = yield from core.refresh(session)
-    if log is None:
-        yield from create(session)
-        log = yield from core.refresh(session)
-    if log is None:
-        raise missing(session)
-    core.writable(log)
+    log = yield from refresh_or_create(core, session)
     stored = yield from kept(core.blobs, kind, stored, log.births)
     yield from append_unclaimed(core, session, log.path, (write_event(kind, key, stored),))
     return (yield from read_back(core, session, kind, key))

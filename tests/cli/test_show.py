@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from worlds import begun, write
 
 from agentstream import Client
+from agentstream.sessions.events import write_event
 
 TYPES = [
     *("session", "message", "claim", "run", "status"),
@@ -188,3 +190,22 @@ def test_any_message_can_be_shown(cli, store):
         assert (answer.code, answer.err) == (0, ""), arguments
     assert len(cli("show", "odd").rows) == 2 + len(odd)
     assert len(cli("show", "odd", "--raw").out.splitlines()) == 2 + len(odd)
+
+
+def test_a_step_of_a_model_is_told_by_its_model_and_last_message(cli, store):
+    request = {"model": "gpt-4o", "input": [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Where?"}]}
+    asked = {"kind": "model", "name": "POST /v1/responses", "input": {"body": request}, "fingerprint": "f"}
+    said = {"role": "assistant", "parts": [{"type": "text", "text": "Here."}]}
+    with Client(store) as client:
+        client.session("model").append("note", 1)
+        events = [
+            write_event("step", "r1/0/0#1", asked, claim=1),
+            write_event("message", "r1/0/0#1/m0", said, claim=1),
+            write_event("outcome", "r1/0/0#1", {"result": {"status": 200}}, claim=1),
+        ]
+        write(client, "model", [*begun("r1", "support", {}), *events])
+    rows = [row for row in cli("show", "model").rows if row[3] == "model"]
+    assert [(row[4], row[9]) for row in rows] == [
+        ("POST /v1/responses", "gpt-4o: user: Where?"),
+        ("POST /v1/responses", "gpt-4o: Here."),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_a_run_goes_on_from_a_session() -> None:
             session.append("message", message)
         session.append("message", result("c1", {"at": "home"}))
         history = session.state().messages.as_pydantic_ai()
-        answer = Agent(FunctionModel(model)).run_sync("And now?", message_history=history)
+        answer = asyncio.run(Agent(FunctionModel(model)).run("And now?", message_history=history))
         for message in Messages.from_pydantic_ai(answer.new_messages()):
             session.append("message", message)
         [messages] = seen
@@ -79,7 +80,7 @@ def test_open_calls_are_made_by_the_framework() -> None:
             made.append(order)
             return "found"
 
-        runner.run_sync(message_history=session.state().messages.as_pydantic_ai(close=False))
+        asyncio.run(runner.run(message_history=session.state().messages.as_pydantic_ai(close=False)))
         assert made == ["A1"]
 
 

@@ -3,9 +3,12 @@ replayed up to a breakpoint, replayed against changed code, branched with an edi
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from pathlib import Path
 
+import pytest
 from debugging_kit import Project
 
 LOOP = """
@@ -70,7 +73,7 @@ graph = builder.compile(checkpointer=StreamSaver(client))
 
 if __name__ == "__main__":
     import asyncio
-    asyncio.run(graph.ainvoke({"done": ["A1"]}, {"configurable": {"thread_id": "7"}}))
+    asyncio.run(graph.ainvoke({"done": ["A1"]}, {"configurable": {"thread_id": "7"}}, durability="sync"))
 """
 
 
@@ -114,8 +117,19 @@ def test_a_graph(tmp_path: Path) -> None:
     assert [row[4] for row in graph.cli("show", "langgraph", "--kind", "tool").rows if row[1] == "step"] == ["act"] * 2
     report = graph.cli("replay", "langgraph", "graphs:graph", "--json").data
     assert (report["verdict"], report["steps"]) == ("identical", 2)
-    refused = graph.cli("replay", "langgraph", "graphs:graph", "--until", "step:1", exits=2)
-    assert "until" in refused.err
+    for option in (["--live-from", "step:1"], ["--repeat", "2"], ["--input", "1"]):
+        refused = graph.cli("replay", "langgraph", "graphs:graph", *option, exits=2)
+        assert "graph" in refused.err
+
+    # stops: at a step in a node, at a node, at a place
+    for option, stop in (
+        (["--break", "tool:act?args.name == 'pay'"], ("tool", "act")),
+        (["--break", "node:pay?'look up A1 done' in args.done"], ("node", "pay")),
+        (["--until", "step:1"], ("node", "pay")),
+    ):
+        stopped = graph.cli("replay", "langgraph", "graphs:graph", *option, "--json").data
+        assert (stopped["verdict"], stopped["stopped"]["kind"], stopped["stopped"]["name"]) == ("stopped", *stop)
+        assert stopped["steps"] == 1
 
     graph.change('act("look up " + ', 'act("find " + ')
     report = graph.cli("replay", "langgraph", "graphs:graph", "--json", exits=1).data
@@ -126,6 +140,14 @@ def test_a_graph(tmp_path: Path) -> None:
     graph.change('act("pay")]', 'act("pay"), "and more"]')
     told = graph.cli("replay", "langgraph", "graphs:graph", exits=1)
     assert "and more" in told.out
+    graph.change('act("look up " + ', 'act("find " + ')
+    every = graph.cli("replay", "langgraph", "graphs:graph", "--keep-going", "--json", exits=1).data
+    assert [each["kind"] for each in every["divergences"]] == ["different_args", "different_output"]
+    assert every["divergences"][1]["diff"][0]["value"] == "and more"
+    drifted = graph.cli("replay", "langgraph", "graphs:graph", "--match", "ordered", "--json", exits=1).data
+    assert [each["kind"] for each in drifted["drifts"]] == ["different_args"]
+    graph.change('act("find " + ', 'act("look up " + ')
+    graph.change('act("pay"), "and more"]', 'act("pay")]')
 
     graph.cli("fork", "langgraph/7", "--as", "langgraph/8")
     goes_on = "import graphs; print(graphs.graph.get_state({'configurable': {'thread_id': '8'}}).values['done'])"
@@ -133,3 +155,40 @@ def test_a_graph(tmp_path: Path) -> None:
     assert "look up A1 done" in shown.out
     assert graph.cli("diff", "langgraph/8").code == 0
     assert graph.made == ["look up A1", "pay"], "nothing was made again"
+    ended = graph.cli("resume", "langgraph/8", "graphs:graph", exits=3)
+    assert "come to its end" in ended.err
+
+    # a branch with another outcome of a step in a node, gone on with
+    command = "fork", "langgraph/7", "--as", "langgraph/9", "--set-outcome"
+    assert "node" in graph.cli(*command, "step:1=null", exits=2).err, "what a node wrote is no outcome of a step"
+    graph.cli(*command, 'step:0="found it"')
+    gone_on = graph.cli("resume", "langgraph/9", "graphs:graph", "--json").data
+    assert gone_on["result"] == {"done": ["A1", "found it", "pay done"]}
+    assert graph.made == ["look up A1", "pay", "pay"], "what was recorded is not made again"
+    assert "found it" in graph.cli("diff", "langgraph/9", exits=1).out
+    assert graph.cli("replay", "langgraph/9", "graphs:graph").rows[0][0] == "identical"
+
+
+def test_a_graph_stepped_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = Project(tmp_path, GRAPH, "graphs.py")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\na\nr\nf langgraph/try\nn\np\nn\nn\nq\n"))
+    told = graph.cli("replay", "langgraph", "graphs:graph", "--pdb").out
+    stops = re.findall(r"stopped before step \d+: (\w+ \w+)", told)
+    assert stops == ["node look", "tool act", "node pay", "tool act", "node pay", "tool act"]
+    assert '"look up A1 done"' in told
+    assert graph.cli("resume", "langgraph/try", "graphs:graph").code == 0
+    assert graph.made == ["look up A1", "pay", "look up A1", "pay"]
+
+
+def test_a_graph_that_asks(tmp_path: Path) -> None:
+    asks = GRAPH.replace('act("pay")]', 'act("pay"), interrupt("sure?")]')
+    graph = Project(tmp_path, "from langgraph.types import interrupt\n" + asks, "graphs.py")
+    waits = graph.cli("resume", "langgraph", "graphs:graph", exits=9)
+    assert "waits for an answer" in waits.err
+    graph.cli("fork", "langgraph/7", "--as", "langgraph/8")
+    graph.cli("answer", "langgraph/7", "yes")
+    gone_on = graph.cli("resume", "langgraph/7", "graphs:graph", "--json").data
+    assert gone_on["result"]["done"][-1] == "yes"
+    graph.cli("resume", "langgraph/8", "graphs:graph", exits=9)
+    assert graph.made == ["look up A1", "pay"], "nothing was made again"
+    assert graph.cli("replay", "langgraph/7", "graphs:graph").rows[0][0] == "identical"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from inspector_kit import Page, looked
 from worlds import EVIL
 
-from agentstream import Client
+from agentstream import AsyncClient, Client
 
 
 def test_what_it_says_of_itself(recorded_store: Path) -> None:
@@ -256,13 +257,58 @@ def test_large_values_are_cut_and_given_whole_when_asked_for(store: Path) -> Non
         rows = (await page.rows("hostile"))[1:-1]
         big = next(row[0] for row in rows if row[1] == "big.text")
         told = await page.event("hostile", big)
+        begins = (EVIL + "x" * 20_000).encode()[:20_000].decode()
         assert told["cuts"] == [
-            {"path": "", "kind": "blob", "size": len((EVIL + "x" * 5_000_000).encode()), "shown": 0}
+            {
+                "path": "",
+                "kind": "blob",
+                "size": len((EVIL + "x" * 5_000_000).encode()),
+                "shown": len(begins),
+                "begins": begins,
+            }
         ]
         whole = await page.get("value", session="hostile", at=big, path="")
         assert whole == {"value": EVIL + "x" * 5_000_000}
 
     looked(store, test)
+
+
+def test_a_step_of_a_model_names_it_and_tells_what_was_said_last(recorded_store: Path) -> None:
+    async def test(page: Page) -> None:
+        rows = [row for row in (await page.rows("chat"))[1:-1] if row[2] == "model"]
+        told = [(row[1], row[3], row[16].partition("\n")[0]) for row in rows]
+        assert told == [
+            ("step", "gpt-4o", "user: What is in this repository?"),
+            ("outcome", "gpt-4o", 'I should look. list_files({"path": "."})'),
+            ("step", "gpt-4o", "user: And?"),
+            ("outcome", "gpt-4o", "Three things:"),
+        ]
+
+    looked(recorded_store, test)
+
+
+def test_locked_and_erased_sessions_say_what_they_lack(store: Path) -> None:
+    mine, another = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
+    with Client(store, encrypt=mine) as client:
+        for name in ("locked", "erased"):
+            client.session(name).append("note", {"n": 1})
+        client.session("erased").erase()
+
+    async def refused(page: Page) -> None:
+        for path in ("rows", "state", "events"):
+            parameters = {"at": 1} if path == "events" else {}
+            assert (await page.get(path, fails=410, session="erased", **parameters))["code"] == "erased"
+        rows = await page.rows("locked")  # its events are there, each of them said to be locked
+        assert rows[0]["head"]["encrypted"] is True
+        assert rows[2][16].startswith('{"$locked": {"reason": "wrong"')
+
+    async def sealed(page: Page) -> None:
+        rows = await page.rows("locked")  # without any key it is what it is: ciphertext
+        assert rows[0]["head"]["encrypted"] is True
+        assert '"$sealed"' in rows[2][16]
+
+    looked(AsyncClient(store, encrypt=another), refused)
+    looked(store, sealed)
 
 
 def test_a_question_is_told_with_its_answers(recorded_store: Path) -> None:

@@ -9,6 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+LONG = 200
+"""Characters of a text below which its compressed form takes no more than a reference to it does."""
+
+WINDOW = 24_000
+"""Characters of texts, together, of which a compressor sees all: deflate looks back 32 KB."""
+
+
 class Delta(NamedTuple):
     """A piece of an answer as it comes. `target` is the id of the message or tool call that it is of."""
 
@@ -32,6 +39,21 @@ class Answer:
             for part in message["parts"]:
                 if part["type"] == "tool_call":
                     yield "tool_call", {name: part[name] for name in ("id", "name", "arguments")}
+
+    def long_texts(self) -> list[str]:
+        """The texts in its messages that are long enough for a reference to be shorter; none if they are too many."""
+        texts = list(dict.fromkeys(_long_texts([message["parts"] for message in self.messages])))
+        return texts if sum(map(len, texts)) <= WINDOW else []
+
+
+def _long_texts(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        if len(part) >= LONG:
+            yield part
+    elif isinstance(part, (dict, list)):
+        held: Any = part.values() if isinstance(part, dict) else part
+        for each in held:
+            yield from _long_texts(each)
 
 
 def text_part(text: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _HEADERS = frozenset(
     (
@@ -55,17 +55,23 @@ class Recorded:
     chunks: list[bytes] = field(default_factory=list)
     end: str = COMPLETE
 
-    def stored(self, dictionaries: Dictionaries) -> dict[str, Any]:
-        """The value that is a step's result: the status, and headers and body as one compressed block."""
+    def stored(self, dictionaries: Dictionaries, texts: Sequence[str] = ()) -> dict[str, Any]:
+        """The value that is a step's result: the status, and headers and body as one compressed block.
+
+        `texts` are in the body and in events before the outcome: in the record they are references to those, and the
+        compressor knows them, so that what a model says is stored once.
+        """
         name, dictionary = list(dictionaries.items())[-1]
         head: dict[str, Any] = {"headers": self.headers}
         if len(self.chunks) > 1:
             head["chunks"] = _lengths(self.chunks)
-        compressor = zlib.compressobj(9, zdict=dictionary)
+        compressor = zlib.compressobj(9, zdict=_primed(dictionary, texts))
         block = compressor.compress(
             b"\n".join((json.dumps(head, separators=(",", ":")).encode(), b"".join(self.chunks)))
         )
         value: dict[str, Any] = {"status": self.status, name: block + compressor.flush()}
+        if texts:
+            value["texts"] = {str(number): text for number, text in enumerate(texts)}  # a list would become items
         if self.end != COMPLETE:
             value["end"] = self.end
         return value
@@ -77,13 +83,28 @@ class Recorded:
             stored: Any = value
             status = int(stored["status"])
             name = next(name for name in dictionaries if name in stored)
-            head, _, body = zlib.decompressobj(zdict=dictionaries[name]).decompress(stored[name]).partition(b"\n")
+            dictionary = _primed(dictionaries[name], _in_order(stored.get("texts", {})))
+            head, _, body = zlib.decompressobj(zdict=dictionary).decompress(stored[name]).partition(b"\n")
             about = json.loads(head)
             headers = {str(name): str(text) for name, text in about["headers"].items()}
             chunks = list(_cut(body, about.get("chunks", "")))
         except (TypeError, KeyError, ValueError, AttributeError, StopIteration, zlib.error):
             return None
         return cls(status, headers, chunks, str(stored.get("end", COMPLETE)))
+
+
+def _primed(dictionary: bytes, texts: Sequence[str]) -> bytes:
+    """A dictionary, and after it the texts as a body has them. Part of the stored form: see `Dictionaries`."""
+    written = (json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass") for text in texts)
+    return b"".join((dictionary, *written))
+
+
+def _in_order(texts: Mapping[str, Any]) -> list[str]:
+    """The texts by their numbers: a server may write an object in another order."""
+    found = [texts[str(number)] for number in range(len(texts))]
+    if not all(isinstance(text, str) for text in found):
+        raise TypeError("a text that is none")
+    return found
 
 
 def _lengths(chunks: Iterable[bytes]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstream import adapters
 from agentstream.adapters.http.again import leave
-from agentstream.adapters.http.body import BROKEN, CANCELLED, CLOSED, CUT, Recorded
+from agentstream.adapters.http.body import BROKEN, CANCELLED, CLOSED, COMPLETE, CUT, Recorded
 from agentstream.adapters.http.redacting import redacted
 from agentstream.adapters.http.request import CallFailed
 
@@ -145,7 +145,14 @@ class Tee:
         if self._call.redacts:
             recorded = self._recorded
             recorded.chunks[:] = redacted(self._call, recorded.headers.get("content-type", ""), recorded.chunks)
-        return self._watch.answer(), self._recorded.stored(self._sdk.dictionaries)
+        answer = self._watch.answer()
+        return answer, self._recorded.stored(self._sdk.dictionaries, self._texts(answer))
+
+    def _texts(self, answer: Answer) -> list[str]:
+        """What the events before the outcome say of the body too. Not of a stream, which has it in many pieces; not
+        where something may be taken out, since rules applied to a text again need not leave it as it is."""
+        whole = self._recorded.end == COMPLETE and not self._watch.streams and not self._call.redacts
+        return answer.long_texts() if whole and self._failure(answer.failure) is None else []
 
     def _failure(self, said: str | None) -> CallFailed | None:
         """The error that an answer is, if it is one: by its status, or by what it says."""

@@ -17,6 +17,10 @@ from agentstream.backends.embedded.schema import PAGE
 Row = tuple[int, int, int, "int | None", "int | None", "int | None", bytes]
 
 _ROOM = PAGE - 8
+_LOCAL = PAGE - 35
+"""The longest content of a row that stays on its page whole."""
+_LARGEST = _LOCAL - 64
+"""The longest first part: with the rest of its row it stays on its page."""
 _SMALLEST = 128
 """No part is cut smaller: it would cost more in overhead than it fills."""
 
@@ -39,16 +43,16 @@ class Packer:
         first = self.next_id
         size = _taken(first, stream, start, count, at, crc, len(body))
         room = _ROOM - self._used
-        if size <= room:
+        if _whole(first, stream, start, count, at, crc, len(body)) <= room:
             self._used += size
             self.next_id = first + 1
             return [(first, stream, start, count, at, crc, body)]
-        cut = min(2 * room - _taken(first, stream, start, None, None, None, room), len(body) - _SMALLEST)
+        cut = min(2 * room - _whole(first, stream, start, None, None, None, room), _LARGEST, len(body) - _SMALLEST)
         if cut < _SMALLEST:
-            self._used = _on_page(size)
+            self._used = size
             self.next_id = first + 1
             return [(first, stream, start, count, at, crc, body)]
-        self._used = _on_page(_taken(first + 1, stream, start, count, at, crc, len(body) - cut))
+        self._used = _taken(first + 1, stream, start, count, at, crc, len(body) - cut)
         self.next_id = first + 2
         return [
             (first, stream, start, None, None, None, body[:cut]),
@@ -66,19 +70,37 @@ def resume(connection: sqlite3.Connection) -> Packer:
         raise Damaged("the ids of frames are not what was written")
     used = 0
     for row, before in pairwise(rows):
-        used += _on_page(_taken(*row))
+        used += _taken(*row)
         if before[3] is None:
             break
     return Packer(rows[0][0] + 1, min(used, _ROOM))
 
 
 def _taken(id: int, *columns: int | None) -> int:
-    """What a row takes of a page: its cell and the pointer to it (SQLite's file format, §1.6 and §2.1). The last
-    column is the length of the body."""
+    """What a row takes of a page. The last column is the length of the body.
+
+    What of a row is beyond that overflows to pages of its own, and the row says where (SQLite's file format, §1.6).
+    """
+    whole = _whole(id, *columns)
+    payload = _payload(*columns)
+    if payload <= _LOCAL:
+        return whole
+    least = (PAGE - 12) * 32 // 255 - 23
+    local = least + (payload - least) % (PAGE - 4)
+    return whole - payload + (local if local <= _LOCAL else least) + 4
+
+
+def _whole(id: int, *columns: int | None) -> int:
+    """What a row would take of a page if nothing overflowed: its cell and the pointer to it (SQLite, §1.6)."""
+    payload = _payload(*columns)
+    return 2 + _varint(payload) + _varint(id) + payload
+
+
+def _payload(*columns: int | None) -> int:
+    """The bytes of a row's content (SQLite, §2.1)."""
     *numbers, length = columns
     size = length or 0
-    payload = 7 + _varint(2 * size + 12) + sum(map(_integer, numbers)) + size
-    return 2 + _varint(payload) + _varint(id) + payload
+    return 7 + _varint(2 * size + 12) + sum(map(_integer, numbers)) + size
 
 
 def _varint(number: int) -> int:
@@ -94,12 +116,3 @@ def _integer(number: int | None) -> int:
     if not isinstance(number, int) or number in (0, 1):
         return 0
     return _BYTES[min(64, (number if number >= 0 else ~number).bit_length() + 1)]
-
-
-def _on_page(size: int) -> int:
-    """How much of a row of this size stays on its page; the rest overflows to pages of its own (SQLite §1.6)."""
-    if size <= PAGE - 35:
-        return size
-    least = (PAGE - 12) * 32 // 255 - 23
-    local = least + (size - least) % (PAGE - 4)
-    return local if local <= PAGE - 35 else least

@@ -14,7 +14,7 @@ from agentstream.sessions.references import ref_in
 
 Cut = dict[str, Any]
 """`{"path": JSON pointer, "kind": "text", "list", "object", "deep" or "blob", "size", "shown"}`; `size` is characters,
-members or bytes."""
+members or bytes. Of a text or JSON that is kept apart ("blob") also `begins`, where `beginnings.py` was asked."""
 
 DEEPEST = 100
 """Levels of nesting: a page, and the encoder of JSON, take no more than some hundreds."""

@@ -11,6 +11,7 @@ from agentstream.inspector.documents.messages import message_document, redacted_
 from agentstream.inspector.documents.rows import INDEX, MARK, STEP, TYPE
 from agentstream.inspector.documents.steps import question_document, run_document, step_document
 from agentstream.sessions.events import Event, StepKey
+from agentstream.sessions.views.rows import event_head
 from agentstream.sessions.views.values import resolved_value
 
 if TYPE_CHECKING:
@@ -41,12 +42,7 @@ class Details:
         value, cuts = cutter.cut(resolved_value(event, self._told.items))
         return {
             "row": row,
-            "index": event.index,
-            "position": str(event.position),
-            "type": event.type,
-            "key": event.key,
-            "operation": event.operation,
-            "timestamp": event.timestamp,
+            **event_head(event),
             "claim": event.claim,
             "mark": event.mark,
             "size": len(event.raw),

@@ -8,22 +8,12 @@ from typing import Any
 
 from agentstream.inspector.documents.steps import in_ms
 from agentstream.sessions.catalog import Summary
+from agentstream.sessions.views.folded import summary_json
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:
     """One session of a list."""
-    return {
-        "id": summary.id,
-        "title": summary.title,
-        "status": summary.status,
-        "agent": summary.agent,
-        "parent": summary.parent,
-        "created": in_ms(summary.created),
-        "updated": in_ms(summary.updated),
-        "events": summary.events,
-        "sealed": summary.sealed,
-        "tags": dict(summary.tags),
-    }
+    return summary_json(summary, in_ms)
 
 
 def listing_document(

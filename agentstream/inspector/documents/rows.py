@@ -9,8 +9,9 @@ from agentstream.inspector.documents.cutting import brief
 from agentstream.sessions import moments
 from agentstream.sessions.events import Event
 from agentstream.sessions.prices import Prices, cost_of
-from agentstream.sessions.views.rows import Row
-from agentstream.sessions.views.values import stored_value, value_text
+from agentstream.sessions.views.models import KIND
+from agentstream.sessions.views.rows import Row, Rows
+from agentstream.sessions.views.values import stored_value
 
 TEXT = 120
 """Characters of what an event says."""
@@ -23,8 +24,11 @@ INDEX, TYPE, STATUS, STEP, MS, MARK, FORKS = 0, 1, 4, 5, 9, 14, 15
 Compact = list[Any]
 
 
-def compact_row(row: Row, prices: Prices, *, forks: int = 0, spent: int | None = None) -> Compact:
-    """The row of an event. `forks`: how many sessions were forked just after it; `spent`: milliseconds of its step."""
+def compact_row(rows: Rows, row: Row, prices: Prices, *, forks: int = 0, spent: int | None = None) -> Compact:
+    """The row of an event, whose `name` is the model's where there is one.
+
+    `forks`: how many sessions were forked just after it; `spent`: milliseconds of its step.
+    """
     event = row.event
     lane, depth = place_of(event)
     given, said, cost = used(row, prices)
@@ -33,7 +37,7 @@ def compact_row(row: Row, prices: Prices, *, forks: int = 0, spent: int | None =
         event.index,
         event.type,
         row.kind,
-        row.name[:TEXT],
+        (row.model or row.name)[:TEXT],
         row.status,
         row.step,
         lane,
@@ -46,17 +50,20 @@ def compact_row(row: Row, prices: Prices, *, forks: int = 0, spent: int | None =
         len(event.raw),
         event.mark,
         forks,
-        text_of(event),
+        text_of(rows, row),
     ]
 
 
-def text_of(event: Event) -> str:
+def text_of(rows: Rows, row: Row) -> str:
     """What an event says, in its first characters."""
+    event = row.event
     try:
         value = stored_value(event)
         if event.type == "question" and isinstance(value, dict) and isinstance(value.get("prompt"), str):
             return value["prompt"][:TEXT]
-        return value_text(event, value if len(event.raw) <= _SHORT else brief(value, _SHORT))[:TEXT]
+        # the last message of a model's request stands at its end
+        whole = len(event.raw) <= _SHORT or (row.kind == KIND and event.type == "step")
+        return rows.text(row, value if whole else brief(value, _SHORT))[:TEXT]
     except AgentStreamError as error:  # of a locked session
         return f"({type(error).__name__}: {error})"[:TEXT]
 

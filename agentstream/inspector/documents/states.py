@@ -11,7 +11,7 @@ from agentstream.sessions.diff import diff
 from agentstream.sessions.prices import Prices, cost_of
 from agentstream.sessions.settling import unknown_steps
 from agentstream.sessions.state import State
-from agentstream.sessions.views.folded import cost_json
+from agentstream.sessions.views.folded import cost_json, run_json
 
 _RUNS = Limits(2_000, 100, 50_000)
 """Of the arguments and results of all runs: they are whole in the details of their events."""
@@ -35,19 +35,7 @@ def _told(state: State, prices: Prices) -> dict[str, Any]:
     cutter = Cutter(_RUNS)
     cost = cost_of(state.of_type("outcome"), prices)
     runs, cuts = cutter.cut(
-        [
-            {
-                "id": run.id,
-                "agent": run.agent,
-                "status": run.status,
-                "parent": run.parent,
-                "index": run.start.index,
-                "arguments": run.stored_arguments,
-                "result": run.stored_result,
-                "error": run.error,
-            }
-            for run in state.runs.values()
-        ],
+        [run_json(run) for run in state.runs.values()],
         "/runs",
     )
     counts = Counter(status_of(step, state.status) for step in state.steps)

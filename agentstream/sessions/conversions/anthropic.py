@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from agentstream.sessions.conversions.blocks import read_content, read_text
 from agentstream.sessions.conversions.parts import (
     File,
     Message,
@@ -22,13 +23,11 @@ from agentstream.sessions.conversions.parts import (
     is_signed_by_anthropic,
     kept_file,
     kind_of,
-    listed,
     message,
     reasoning,
     result_parts,
     role_of,
     text_of,
-    text_part,
     told,
     url_part,
 )
@@ -144,15 +143,13 @@ def read(messages: Iterable[Any], system: Any = None) -> list[Message]:
 
 
 def _parts(content: Any) -> list[Part]:
-    if isinstance(content, str):
-        return [text_part(content)] if content else []
-    return [part for block in listed(content) if (part := _part(block)) is not None]
+    return read_content(content, _part)
 
 
 def _part(block: dict[str, Any]) -> Part | None:
     kind = kind_of(block)
     if kind == "text":
-        return text_part(block["text"]) if isinstance(block.get("text"), str) and block["text"] else None
+        return read_text(block.get("text"))
     if kind == "thinking":
         return reasoning(block.get("thinking"), signature=block.get("signature"))
     if kind == "redacted_thinking":

@@ -28,7 +28,7 @@ from agentstream.sessions.conversions.parts import (
 )
 from agentstream.sessions.conversions.requests import Reader, Request
 from agentstream.sessions.large import whole_value
-from agentstream.sessions.steps import field, text
+from agentstream.sessions.steps import error_line, field, text
 
 if TYPE_CHECKING:
     from agentstream.sessions.events import Event
@@ -67,7 +67,7 @@ def _results_of_steps(state: State, told: Conversation) -> list[tuple[str, dict[
         if call is None or call not in missing:
             continue
         if step.error is not None:
-            found[call] = {"content": f"{step.error.get('name')}: {step.error.get('text')}", "is_error": True}
+            found[call] = {"content": error_line(step.error), "is_error": True}
         elif step.status == "finished":
             found[call] = {"content": step.result}
     return list(found.items())

@@ -11,6 +11,7 @@ from typing import Any
 
 from agentstream.errors import AgentStreamError
 from agentstream.sessions.conversions import anthropic, openai_chat, openai_responses
+from agentstream.sessions.conversions.blocks import write_block, write_content
 from agentstream.sessions.conversions.parts import (
     File,
     Message,
@@ -19,7 +20,6 @@ from agentstream.sessions.conversions.parts import (
     arguments_text,
     as_text,
     data_file,
-    file_of,
     is_encrypted_by_openai,
     is_kind,
     is_signed_by_anthropic,
@@ -115,19 +115,11 @@ def _result(part: Part) -> dict[str, Any]:
 
 
 def _content(parts: list[Part]) -> str | list[Any]:
-    blocks = [block for part in parts if (block := _block(part)) is not None]
-    if all(block["type"] == "text" for block in blocks):
-        return "\n\n".join(block["text"] for block in blocks)
-    return blocks
+    return write_content(parts, _block)
 
 
 def _block(part: Part) -> dict[str, Any] | None:
-    if is_kind(part, "text"):
-        return {"type": "text", "text": text_of(part)} if text_of(part) else None
-    if is_kind(part, "data"):
-        return _data(part.get("data"))
-    file = file_of(part) if is_kind(part, "file") else None
-    return _file(file) if file is not None else None
+    return _data(part.get("data")) if is_kind(part, "data") else write_block(part, "text", _file)
 
 
 def _data(data: Any) -> dict[str, Any] | None:

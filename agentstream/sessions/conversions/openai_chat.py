@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from agentstream.sessions.conversions.blocks import read_content, read_text, write_block, write_content
 from agentstream.sessions.conversions.parts import (
     File,
     Message,
     Part,
     arguments_text,
-    as_text,
     data_file,
-    file_of,
     is_kind,
     kept_file,
     kind_of,
@@ -78,20 +77,11 @@ def _results(turn: Turn) -> list[dict[str, Any]]:
 
 
 def _content(parts: list[Part]) -> str | list[dict[str, Any]]:
-    """Of one text that text, else blocks."""
-    blocks = [block for part in parts if (block := _block(part)) is not None]
-    if all(block["type"] == "text" for block in blocks):
-        return "\n\n".join(block["text"] for block in blocks)
-    return blocks
+    return write_content(parts, _block)
 
 
 def _block(part: Part) -> dict[str, Any] | None:
-    if is_kind(part, "text"):
-        return {"type": "text", "text": text_of(part)} if text_of(part) else None
-    if is_kind(part, "data"):
-        return {"type": "text", "text": as_text(part.get("data"))}
-    file = file_of(part) if is_kind(part, "file") else None
-    return _file(file, part) if file is not None else None
+    return write_block(part, "text", lambda file: _file(file, part))
 
 
 def _file(file: File, part: Part) -> dict[str, Any]:
@@ -147,17 +137,14 @@ def read_call(call: dict[str, Any]) -> Part | None:
 
 
 def _parts(content: Any) -> list[Part]:
-    if isinstance(content, str):
-        return [text_part(content)] if content else []
-    return [part for block in listed(content) if (part := _part(block)) is not None]
+    return read_content(content, _part)
 
 
 def _part(block: dict[str, Any]) -> Part | None:
     kind = kind_of(block)
     inner: dict[str, Any] = block[kind] if isinstance(block.get(kind), dict) else {}
     if kind in ("text", "refusal"):
-        text = block.get(kind)
-        return text_part(text) if isinstance(text, str) and text else None
+        return read_text(block.get(kind))
     if kind == "image_url":
         url = block["image_url"] if isinstance(block.get("image_url"), str) else inner.get("url")
         return url_part(url, None if url.startswith("data:") else "image/*") if isinstance(url, str) and url else None

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from agentstream.sessions.conversions.blocks import read_content, read_text, write_block, write_content
 from agentstream.sessions.conversions.parts import (
     File,
     Message,
     Part,
     arguments_text,
-    as_text,
     data_file,
-    file_of,
     is_encrypted_by_openai,
     is_kind,
     kept_file,
@@ -95,19 +94,11 @@ def _output(part: Part) -> dict[str, Any]:
 
 
 def _content(parts: list[Part]) -> str | list[dict[str, Any]]:
-    blocks = [block for part in parts if (block := _block(part)) is not None]
-    if all(block["type"] == "input_text" for block in blocks):
-        return "\n\n".join(block["text"] for block in blocks)
-    return blocks
+    return write_content(parts, _block, "input_text")
 
 
 def _block(part: Part) -> dict[str, Any] | None:
-    if is_kind(part, "text"):
-        return {"type": "input_text", "text": text_of(part)} if text_of(part) else None
-    if is_kind(part, "data"):
-        return {"type": "input_text", "text": as_text(part.get("data"))}
-    file = file_of(part) if is_kind(part, "file") else None
-    return _file(file, part) if file is not None else None
+    return write_block(part, "input_text", lambda file: _file(file, part))
 
 
 def _file(file: File, part: Part) -> dict[str, Any]:
@@ -169,16 +160,13 @@ def _read(item: dict[str, Any]) -> Message | None:
 
 
 def _parts(content: Any) -> list[Part]:
-    if isinstance(content, str):
-        return [text_part(content)] if content else []
-    return [part for block in listed(content) if (part := _part(block)) is not None]
+    return read_content(content, _part)
 
 
 def _part(block: dict[str, Any]) -> Part | None:
     kind = kind_of(block)
     if kind in ("input_text", "output_text", "text", "refusal"):
-        text = block.get("refusal" if kind == "refusal" else "text")
-        return text_part(text) if isinstance(text, str) and text else None
+        return read_text(block.get("refusal" if kind == "refusal" else "text"))
     if kind in ("input_image", "input_file"):
         media = "image/*" if kind == "input_image" else None
         url, name = block.get("image_url") or block.get("file_url"), block.get("filename")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentstream.errors import AgentStreamError
+from agentstream.sessions.conversions.blocks import read_text
 from agentstream.sessions.conversions.parts import (
     File,
     Message,
@@ -231,7 +232,7 @@ def _content_part(value: Any) -> Part | None:
 def _answer_part(part: dict[str, Any]) -> Part | None:
     kind, content = part.get("part_kind"), part.get("content")
     if kind == "text":
-        return text_part(content) if isinstance(content, str) and content else None
+        return read_text(content)
     if kind == "thinking":
         return _thought(part)
     if kind == "tool-call":

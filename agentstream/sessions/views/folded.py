@@ -1,8 +1,10 @@
-"""What a session's events amount to at a cut, as documents."""
+"""What a session's events amount to, as documents: in a list, and whole at a cut."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from agentstream.sessions.comparing import told
 from agentstream.sessions.events import OWN_TYPES
@@ -12,10 +14,14 @@ from agentstream.sessions.state import State
 from agentstream.sessions.steps import Step
 from agentstream.sessions.views.values import stored_value
 
+if TYPE_CHECKING:
+    from agentstream.sessions.births import Lineage
+    from agentstream.sessions.catalog import Summary
+    from agentstream.sessions.steps import Run
+
 
 def state_json(state: State, *, sealed: bool) -> dict[str, Any]:
     """What a session amounts to, as JSON."""
-    from_ = state.lineage
     return {
         "session": state.session,
         "incarnation": state.incarnation,
@@ -24,26 +30,49 @@ def state_json(state: State, *, sealed: bool) -> dict[str, Any]:
         "tags": state.tags,
         "status": state.status,
         "sealed": sealed,
-        "lineage": None
-        if from_ is None
-        else {"source": from_.source, "count": from_.count, "replaced": from_.replaced},
-        "runs": [
-            {
-                "id": run.id,
-                "agent": run.agent,
-                "status": run.status,
-                "parent": run.parent,
-                "index": run.start.index,
-                "arguments": run.stored_arguments,
-                "result": run.stored_result,
-                "error": run.error,
-            }
-            for run in state.runs.values()
-        ],
+        "lineage": lineage_json(state.lineage),
+        "runs": [run_json(run) for run in state.runs.values()],
         "steps": [_step_json(number, step) for number, step in enumerate(state.steps)],
         "unresolved": [step.key for step in unknown_steps(state)] if state.status != "running" else [],
         "messages": [{"index": event.index, **mapping(event.value)} for event in state.of_type("message")],
         "usage": state.usage,
+    }
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """A run, with its call and what it returned as they are stored."""
+    return {
+        "id": run.id,
+        "agent": run.agent,
+        "status": run.status,
+        "parent": run.parent,
+        "index": run.start.index,
+        "arguments": run.stored_arguments,
+        "result": run.stored_result,
+        "error": run.error,
+    }
+
+
+def lineage_json(lineage: Lineage | None) -> dict[str, Any] | None:
+    """Where a fork is from."""
+    if lineage is None:
+        return None
+    return {"source": lineage.source, "count": lineage.count, "replaced": list(lineage.replaced)}
+
+
+def summary_json(summary: Summary, time: Callable[[datetime], Any]) -> dict[str, Any]:
+    """One session of a list; `time` writes when it was made and last changed."""
+    return {
+        "id": summary.id,
+        "title": summary.title,
+        "status": summary.status,
+        "agent": summary.agent,
+        "parent": summary.parent,
+        "created": time(summary.created),
+        "updated": time(summary.updated),
+        "events": summary.events,
+        "sealed": summary.sealed,
+        "tags": dict(summary.tags),
     }
 
 

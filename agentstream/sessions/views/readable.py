@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agentstream.sessions.prices import Prices, cost_of_session
+from agentstream.sessions.steps import error_line
 from agentstream.sessions.views.folded import state_json
 from agentstream.sessions.views.rows import Rows, event_json, tokens
 from agentstream.sessions.views.text import clean
@@ -59,7 +60,7 @@ def as_markdown(state: State, prices: Prices, *, sealed: bool) -> Iterator[str]:
         elif event.type == "step" and event.key in steps:
             yield from _step(*steps[event.key])
         elif event.type == "error" and isinstance(event.value, dict):
-            yield from _block("## error", f"{event.value.get('name')}: {event.value.get('text')}")
+            yield from _block("## error", error_line(event.value))
     for run in state.runs.values():
         if run.outcome is not None and run.parent is None:
             yield from _block(f"## {_text(run.agent)} returned", _json(run.stored_result), "json")
@@ -85,7 +86,7 @@ def _step(number: int, step: Step) -> Iterator[str]:
         f"### step:{number} {_text(step.kind)} {_text(step.name)} ({about})", _json(step.stored_input), "json"
     )
     if step.error is not None:
-        yield from _fenced(f"{step.error.get('name')}: {step.error.get('text')}", "text")
+        yield from _fenced(error_line(step.error), "text")
     elif step.outcome is not None:
         yield from _fenced(_json(step.stored_result), "json")
 

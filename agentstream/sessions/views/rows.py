@@ -12,7 +12,8 @@ from typing import Any
 from agentstream.sessions.counting import counted
 from agentstream.sessions.events import Event, StepKey, run_name
 from agentstream.sessions.state import OPEN, State
-from agentstream.sessions.views.values import plain
+from agentstream.sessions.views.models import KIND, asked_last, model_asked
+from agentstream.sessions.views.values import message_text, plain, value_text, with_content_named
 
 COLUMNS = ("index", "type", "step", "kind", "name", "status", "ms", "tokens", "mark", "value")
 """The columns of a table of events, in a pipe too."""
@@ -23,7 +24,7 @@ _FAILING = ("failed", "exhausted")
 
 @dataclass(slots=True)
 class Row:
-    """One event to show. `step` is N of `step:N`; `ms` and `tokens` are told of outcomes."""
+    """One event to show. `step` is N of `step:N`; `ms` and `tokens` are told of outcomes, `model` of its steps."""
 
     event: Event
     step: int | None = None
@@ -32,6 +33,7 @@ class Row:
     status: str = ""
     ms: int | None = None
     usage: dict[str, Any] = field(default_factory=dict)
+    model: str = ""
 
     @property
     def failed(self) -> bool:
@@ -71,12 +73,16 @@ class Rows:
         }
         self._begun: dict[str, Event] = {}
         self._ended: dict[str, Event] = {}
+        self._said: dict[str, Event] = {}
         for event in state.events:
             self._note(event)
         self._runs = {run.key: run.status for run in state.runs.values()}
 
     def _note(self, event: Event) -> None:
         """Where a key begins and ends; of two events with one key the one that counts, else the first."""
+        if event.type == "message" and event.mark is None:
+            self._said[event.key.rpartition("/")[0]] = event
+            return
         known = self._begun if event.type in ("step", "run") else self._ended if event.type == "outcome" else None
         if known is not None and (event.mark is None or event.key not in known):
             known[event.key] = event
@@ -117,6 +123,25 @@ class Rows:
             row.step = None
         return row
 
+    def text(self, row: Row, value: Any) -> str:
+        """What a reader wants to see first of an event, in one line: `value` is the event's.
+
+        Of a model's step that is what was asked last and by whom, of its outcome what the model said.
+        """
+        event = row.event
+        if row.kind == KIND and isinstance(value, dict):
+            told = asked_last(value, self.state.items) if event.type == "step" else self._answer(event)
+            if told is not None:
+                return told
+        return value_text(event, value)
+
+    def _answer(self, event: Event) -> str | None:
+        """What a model's step said, where a message of it tells."""
+        said = self._said.get(event.key) if event.mark is None else None
+        value = said.value if said is not None else None
+        failed = isinstance(event.value, dict) and "error" in event.value
+        return message_text(with_content_named(value)) if isinstance(value, dict) and not failed else None
+
     def _step(self, event: Event, value: dict[str, Any]) -> Row:
         outcome = self._ended.get(event.key)
         if outcome is not None and outcome.mark != event.mark:
@@ -124,7 +149,9 @@ class Rows:
         if outcome is None and ("result" in value or "error" in value):
             outcome = event  # it is told when it is over
         status = _outcome_status(outcome.value) if outcome is not None else self._unfinished(event, value)
-        return Row(event, self._number(event.key), plain(value.get("kind")), plain(value.get("name")), status)
+        kind = plain(value.get("kind"))
+        model = model_asked(value) if kind == KIND else ""
+        return Row(event, self._number(event.key), kind, plain(value.get("name")), status, model=model)
 
     def _unfinished(self, event: Event, value: dict[str, Any]) -> str:
         if event.mark is not None:
@@ -148,6 +175,7 @@ class Rows:
             _outcome_status(value),
             milliseconds(begun, event),
             usage if isinstance(usage, dict) else {},
+            model_asked(start) if start.get("kind") == KIND else "",
         )
 
     def _run(self, event: Event, value: dict[str, Any]) -> Row:
@@ -212,6 +240,18 @@ def tokens(usage: dict[str, Any]) -> str:
     return "/".join(f"{amount:g}" if isinstance(amount, float) else str(amount or 0) for amount in counted)
 
 
+def event_head(event: Event) -> dict[str, Any]:
+    """What every event has, but for its value."""
+    return {
+        "index": event.index,
+        "position": str(event.position),
+        "type": event.type,
+        "key": event.key,
+        "operation": event.operation,
+        "timestamp": event.timestamp,
+    }
+
+
 def event_json(row: Row, value: Any) -> dict[str, Any]:
     """An event as `--json` gives it. What is not known is left out."""
     event = row.event
@@ -226,12 +266,7 @@ def event_json(row: Row, value: Any) -> dict[str, Any]:
         "mark": event.mark,
     }
     return {
-        "index": event.index,
-        "position": str(event.position),
-        "type": event.type,
-        "key": event.key,
-        "operation": event.operation,
-        "timestamp": event.timestamp,
+        **event_head(event),
         **{name: part for name, part in derived.items() if part is not None},
         "value": value,
     }

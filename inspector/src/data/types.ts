@@ -71,6 +71,8 @@ export interface Cut {
   kind: string;
   size: number;
   shown?: number;
+  /** How a value begins that is kept apart. */
+  begins?: string;
 }
 
 export interface Failure {
@@ -293,6 +295,8 @@ export interface Replayed {
   result?: Json;
   refused?: string | null;
   notes?: string[];
+  tries?: { verdict: string; fork: string | null; returned: boolean; result?: Json }[];
+  passed?: number | null;
   next?: string[];
   id?: string;
 }

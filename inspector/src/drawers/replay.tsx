@@ -2,22 +2,21 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { Divergence, Estimate, Job, Problem, Replayed } from "../data/types";
+import type { Estimate, Job, Json, Problem, Replayed } from "../data/types";
 import { INDEX, STEP, TYPE } from "../data/types";
 import { source } from "../data/source";
-import { Changes } from "../parts/changes";
-import { close, Dialog, DialogHead } from "../parts/dialog";
-import { compact, dollars, plain } from "../parts/format";
-import { preview } from "../parts/lines";
+import { Dialog, DialogHead } from "../parts/dialog";
+import { compact, dollars } from "../parts/format";
 import { problemOf } from "../state/details";
-import { breaks, seek } from "../state/moving";
+import { breaks } from "../state/moving";
 import { rows } from "../state/rows";
 import { refresh } from "../state/sessions";
-import { cursor, session, visit } from "../state/view";
+import { cursor, session } from "../state/view";
 import { CommandLine, Trouble } from "./fork";
 import { Ended, finished, halt, useEntrypoints } from "./jobs";
+import { Report } from "./report";
 
-type Until = "here" | "break" | "end";
+type Until = "here" | "break" | "stops" | "end";
 
 export function Replay(): JSX.Element {
   const entrypoints = useEntrypoints();
@@ -31,6 +30,10 @@ export function Replay(): JSX.Element {
   const [allow, setAllow] = useState("");
   const [model, setModel] = useState("");
   const [system, setSystem] = useState("");
+  const [mock, setMock] = useState("");
+  const [stops, setStops] = useState("");
+  const [repeat, setRepeat] = useState(1);
+  const [check, setCheck] = useState("");
   const [estimate, setEstimate] = useState<Estimate | null>(null);
   const [job, setJob] = useState<Job | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -48,15 +51,16 @@ export function Replay(): JSX.Element {
     return () => clearTimeout(timer);
   }, [live, from, model]);
 
-  const start = async () => {
+  /** `past`: goes on from the stop before this step of the run. */
+  const start = async (past: number | null = null) => {
     setProblem(null);
-    const stops = until === "break" && breaks.value.size ? { until: `step:${Math.min(...breaks.value)}` } : until === "here" ? { at } : {};
-    const on = { liveFrom: `step:${from}`, allow: allow.split(/[\s,]+/).filter(Boolean), ...(model && { model }), ...(system && { system }) };
-    const asked = { verb: "replay", session: session.value, run: agent, match, ...(live ? on : { keepGoing, ...stops }) };
     try {
-      const ended = await finished(asked, setJob);
+      const tries = { ...(repeat > 1 && { repeat }), ...(check.trim() && { check: check.trim() }) };
+      const on = { liveFrom: `step:${from}`, allow: words(allow), mock: mocked(mock), ...(model && { model }), ...(system && { system }) };
+      const off = { match, keepGoing, ...ending(until, at, stops, past) };
+      const ended = await finished({ verb: "replay", session: session.value, run: agent, ...tries, ...(live ? on : off) }, setJob);
       if (ended.error) setProblem(ended.error);
-      if (ended.result?.fork) void refresh();
+      if (ended.result?.fork || ended.result?.tries?.some((each) => each.fork)) void refresh();
     } catch (error) {
       setProblem(problemOf(error));
       setJob(null);
@@ -67,7 +71,7 @@ export function Replay(): JSX.Element {
     <Dialog label="Replay" shape="drawer">
       <DialogHead title="Replay" />
       <div class="dialog-body">
-        <p class="quiet">Runs your agent's code, now, on this machine. Every step is served from the record: no network, no key, no tool.</p>
+        <p class="quiet">Runs your agent's code, now, on this machine. {live ? "Earlier steps are served from the record; from the step below on they are really made." : "Every step is served from the record: no network, no key, no tool."}</p>
         <label class="field">
           <span>Agent</span>
           <input list="replay-entrypoints" placeholder={entrypoints[0] ?? "module:agent"} value={run} onInput={(event) => setRun(event.currentTarget.value)} />
@@ -77,14 +81,16 @@ export function Replay(): JSX.Element {
             ))}
           </datalist>
         </label>
-        <label class="field">
-          <span>Steps match</span>
-          <select value={match} onChange={(event) => setMatch(event.currentTarget.value)}>
-            <option value="strict">strictly: place, name and input</option>
-            <option value="ordered">in order, though an input differs</option>
-            <option value="identity">in any order</option>
-          </select>
-        </label>
+        {!live && (
+          <label class="field">
+            <span>Steps match</span>
+            <select value={match} onChange={(event) => setMatch(event.currentTarget.value)}>
+              <option value="strict">strictly: place, name and input</option>
+              <option value="ordered">in order, though an input differs</option>
+              <option value="identity">in any order</option>
+            </select>
+          </label>
+        )}
         {!live && (
           <label class="field">
             <span>Runs</span>
@@ -92,7 +98,14 @@ export function Replay(): JSX.Element {
               <option value="end">to the end</option>
               <option value="here">to here, @{at}</option>
               {breaks.value.size > 0 && <option value="break">to the first stop, step:{Math.min(...breaks.value)}</option>}
+              <option value="stops">to the first step that fits…</option>
             </select>
+          </label>
+        )}
+        {!live && until === "stops" && (
+          <label class="field">
+            <span>Stops before, one a line: KIND, KIND:NAME, KIND:NAME?EXPRESSION</span>
+            <textarea rows={2} spellcheck={false} value={stops} placeholder={"tool:refund?args.amount > 100\nerror"} onInput={(event) => setStops(event.currentTarget.value)} />
           </label>
         )}
         {!live && (
@@ -119,23 +132,38 @@ export function Replay(): JSX.Element {
               <span>Steps that act once and may act</span>
               <input value={allow} placeholder="refund, send_mail or *" onInput={(event) => setAllow(event.currentTarget.value)} />
             </label>
+            <label class="field">
+              <span>Steps that are not made, and what they give, one a line: NAME=JSON</span>
+              <textarea rows={2} spellcheck={false} value={mock} placeholder={'lookup_order={"status": "sent"}'} onInput={(event) => setMock(event.currentTarget.value)} />
+            </label>
             <p>
               By the record it costs <b>{estimate === null ? "…" : estimate.dollars === null ? "an unknown amount" : dollars(estimate.dollars)}</b>
               {estimate && ` (${estimate.calls} model calls, ${compact(estimate.input_tokens)} tokens in, ${compact(estimate.output_tokens)} out)`}
             </p>
           </fieldset>
         )}
+        <details class="more">
+          <summary>Repeat and check</summary>
+          <label class="field">
+            <span>Times</span>
+            <input type="number" min={1} max={100} value={repeat} onInput={(event) => setRepeat(Math.max(1, Number(event.currentTarget.value) || 1))} />
+          </label>
+          <label class="field">
+            <span>Function that says of a result whether it passes</span>
+            <input value={check} placeholder="module:function" onInput={(event) => setCheck(event.currentTarget.value)} />
+          </label>
+        </details>
         <div class="buttons">
           {running ? (
             <button onClick={() => void halt(job).catch((error: unknown) => setProblem(problemOf(error)))}>Stop</button>
           ) : (
-            <button class="primary" disabled={!agent} onClick={() => void start()}>
+            <button class="primary" disabled={!agent || (!live && until === "stops" && !linesOf(stops).length)} onClick={() => void start()}>
               {live ? "Run on" : "Replay"}
             </button>
           )}
         </div>
         {problem && <Trouble problem={problem} />}
-        {job?.result && <Report found={job.result} />}
+        {job?.result && <Report found={job.result} goOn={running || live ? null : onward(job.result, until, start)} />}
         {job && <Ended job={job} />}
         {job && <CommandLine command={job.command} />}
       </div>
@@ -150,64 +178,48 @@ function stepHere(): number {
   return 0;
 }
 
-const TONES: Record<string, "good" | "warn"> = { identical: "good", same: "good", stopped: "warn", otherwise: "warn", unfinished: "warn" };
+const words = (text: string) => text.split(/[\s,]+/).filter(Boolean);
+const linesOf = (text: string) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 
-function Report({ found }: { found: Replayed }): JSX.Element {
-  const tone = TONES[found.verdict ?? ""] ?? "bad";
-  const all = found.divergences?.length ? found.divergences : found.divergence ? [found.divergence] : [];
-  return (
-    <section aria-label="Report" class="report">
-      <p class="verdict" data-tone={tone}>
-        {{ good: "✓", warn: "■", bad: "✗" }[tone]} {found.verdict} {found.steps} of {found.recorded} recorded steps served
-        {found.made ? `, ${found.made} made` : ""}
-      </p>
-      {found.refused && <p>{plain(found.refused)}</p>}
-      {found.stopped && (
-        <p>
-          Stopped before step:{found.stopped.step} {plain(found.stopped.kind)} {plain(found.stopped.name)}.{" "}
-          <button class="link" onClick={() => (close(), seek(found.stopped!.at))}>
-            Show it
-          </button>
-        </p>
-      )}
-      {all.slice(0, 20).map((each, place) => (
-        <Differing key={place} found={each} />
-      ))}
-      {(found.drifts ?? []).slice(0, 20).map((each, place) => (
-        <Differing key={`drift ${place}`} found={each} />
-      ))}
-      {found.error && !all.length && (
-        <p>
-          The agent raised {plain(found.error.name ?? "")}: {plain(found.error.text ?? "")}
-        </p>
-      )}
-      {found.fork && (
-        <button class="primary" onClick={() => (close(), visit(found.fork!))}>
-          Open {plain(found.fork)}
-        </button>
-      )}
-      {(found.notes ?? []).map((note) => (
-        <p key={note} class="quiet">
-          {plain(note)}
-        </p>
-      ))}
-    </section>
-  );
+/** Where the replay ends before the run does. The breakpoints of a stop that was made are asked of later steps only. */
+function ending(until: Until, at: number, stops: string, past: number | null): object {
+  if (until === "here") return { at };
+  if (until === "stops") return { break: linesOf(stops).map((stop) => (past === null ? stop : later(stop, past))) };
+  const step = until === "break" ? nextBreak(past) : null;
+  return step === null ? {} : { until: `step:${step}` };
 }
 
-function Differing({ found }: { found: Divergence }): JSX.Element {
-  return (
-    <div class="card bad">
-      <p>
-        <b>{found.session_step === null ? "The end" : `step:${found.session_step}`}</b> {found.kind.replaceAll("_", " ")} <code>{plain(found.path)}</code>{" "}
-        <button class="link" onClick={() => (close(), seek(found.at + 1))}>
-          Show it
-        </button>
-      </p>
-      <code class="one-line">recorded {preview(found.recorded, 300)}</code>
-      <code class="one-line">now {preview(found.actual, 300)}</code>
-      {found.code && <p class="quiet">{plain(found.code)}</p>}
-      <Changes changes={found.diff.slice(0, 40)} was="recorded" now="now" />
-    </div>
-  );
+const nextBreak = (past: number | null) => [...breaks.value].sort((one, other) => one - other).find((step) => past === null || step > past) ?? null;
+
+function later(stop: string, past: number): string {
+  const [what, ...expression] = stop.split("?");
+  const asked = expression.join("?").trim();
+  return `${what}?step > ${past}${asked ? ` and (${asked})` : ""}`;
+}
+
+/** How to go on from where a replay stopped. */
+function onward(found: Replayed, until: Until, start: (past: number) => Promise<void>): { label: string; act: () => void } | null {
+  if (!found.stopped) return null;
+  const { step, at } = found.stopped;
+  if (until === "stops") return { label: "On to the next stop", act: () => void start(step) };
+  // marks are steps of the session: where it stopped, its number there is counted
+  const here = rows[at]?.[STEP] ?? step;
+  const next = until === "break" ? nextBreak(here) : null;
+  return next === null ? null : { label: `On to step:${next}`, act: () => void start(here) };
+}
+
+/** What stands for steps, by name. Throws where a line is not NAME=JSON. */
+function mocked(text: string): Record<string, Json> {
+  const found: Record<string, Json> = {};
+  for (const line of linesOf(text)) {
+    const at = line.indexOf("=");
+    const name = line.slice(0, at).trim();
+    if (at < 1 || !name) throw new Error(`“${line.slice(0, 80)}” is not NAME=JSON`);
+    try {
+      found[name] = JSON.parse(line.slice(at + 1)) as Json;
+    } catch {
+      throw new Error(`What ${name} gives is no JSON: ${line.slice(at + 1, at + 81)}`);
+    }
+  }
+  return found;
 }

@@ -73,6 +73,7 @@ function Facts({ detail }: { detail: Detail }): JSX.Element {
     ["Tokens", tokens.some((each) => each !== null) ? `${compact(tokens[0] ?? 0)} in, ${compact(tokens[1] ?? 0)} out` : null],
     ["Cost", step?.cost ? (step.cost.dollars === null ? (step.cost.unpriced.length ? "no price is known" : null) : dollars(step.cost.dollars)) : null],
     ["Model", step?.model ? plain(step.model) : null],
+    ["Step", step && step.name !== detail.row[3] ? plain(step.name) : null],
     ["Attempts", step && step.attempts.length > 1 ? <Attempts detail={detail} /> : null],
     ["Effect", step && step.effect !== "repeat" ? plain(step.effect) : null],
     ["Lane", step && step.lane && step.lane !== "0" ? plain(step.lane) : null],

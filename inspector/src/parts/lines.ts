@@ -40,6 +40,7 @@ function add(found: Line[], recorded: Json, name: string | null, path: string, d
   const value = loaded === undefined ? recorded : loaded;
   const cut = loaded === undefined ? (shown.cuts.get(path) ?? null) : null;
   const line = { path, depth, name: name === null ? null : plain(name), cut };
+  if (cut?.kind === "blob" && cut.begins !== undefined) return addText(found, cut.begins, line, shown);
   if (cut?.kind === "blob") return void found.push({ ...line, text: `kept apart${kindOfBlob(value)},`, tone: "shape", open: null });
   const rule = special(value, "$redacted");
   if (rule !== null) return void found.push({ ...line, text: `▒▒▒▒ ${plain(rule)}`, tone: "redacted", open: null });
@@ -66,7 +67,7 @@ function addText(found: Line[], value: string, line: Pick<Line, "path" | "depth"
   }
   const open = shown.opened.get(line.path) ?? (shown.loaded.has(line.path) || (value.length < 2000 && line.depth < 3));
   if (!open) return void found.push({ ...line, text: plain(JSON.stringify(value.slice(0, 300))), tone: "text", open });
-  found.push({ ...line, text: `${value.length.toLocaleString("en")} characters`, tone: "shape", open });
+  found.push({ ...line, text: `${line.cut ? "the first " : ""}${value.length.toLocaleString("en")} characters`, tone: "shape", open });
   for (const text of wrapped(value, Math.max(20, shown.columns - 2 * line.depth))) {
     found.push({ path: line.path, depth: line.depth + 1, name: null, text: plain(text), tone: "wrapped", open: null, cut: null });
   }

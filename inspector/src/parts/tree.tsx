@@ -81,7 +81,13 @@ export function Tree({ value, label, cuts = [], load, download }: Props): JSX.El
           if (line.cut) {
             return (
               <div {...place}>
-                {told}
+                {line.open === null ? (
+                  <span class="told">{told}</span>
+                ) : (
+                  <button class="told" aria-expanded={line.open} onClick={() => toggle(line)}>
+                    {told}
+                  </button>
+                )}
                 <span class="cut">
                   {line.cut.kind === "text" || line.cut.kind === "blob" ? bytes(line.cut.size) : `${compact(line.cut.size)} in all`}
                   {load && (

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from inspect import isawaitable
 from typing import Any
 
-import pytest
 from agentstream_anthropic import record
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import Message
 from pydantic import BaseModel
 from support.provider import Exchange, Provider, traffic
-
-from agentstream import AgentStreamError, Client, step
 
 SECRET = "sk-ant-a-key-that-must-not-be-stored"
 EVENTS = "text/event-stream; charset=utf-8"
@@ -110,12 +106,6 @@ def sync_client(provider: Provider, **options: Any) -> Anthropic:
 
 def async_client(provider: Provider, **options: Any) -> AsyncAnthropic:
     return record(AsyncAnthropic(base_url=address(provider), api_key=SECRET, **options))
-
-
-@step
-def marker(text: str = "after") -> str:
-    """A step to follow a call, so that the call's outcome counts as seen."""
-    return text
 
 
 # --- every surface, sync ----------------------------------------------------------------------------------------------
@@ -249,22 +239,3 @@ ASYNC: list[Callable[[AsyncAnthropic], Awaitable[Any]]] = [
     astreaming_response,
     concurrent,
 ]
-
-
-@contextmanager
-def refused(match: str) -> Iterator[None]:
-    """An error of agentstream is raised here, at once."""
-    with pytest.raises(AgentStreamError) as caught:
-        yield
-    assert match in str(caught.value)
-
-
-def attempts(client: Client, session: str) -> list[list[str]]:
-    """The attempts of each step in a session, as their statuses."""
-    return [
-        [
-            "open" if one.outcome is None else "failed" if "error" in one.outcome.value else "ok"
-            for one in found.attempts
-        ]
-        for found in client.session(session).state().steps
-    ]

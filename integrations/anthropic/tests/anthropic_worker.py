@@ -7,46 +7,22 @@ inside the tool's call for that person, `after:NAME` after it.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from agentstream_anthropic import record
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic_kit import PARALLEL, asked
+from sdk_kit import Here, killed_at, pass_by
 
 from agentstream import AsyncClient, Client, agent, step
 
-Here = Callable[[str], None]
-
-
-def pass_by(place: str) -> None:
-    """A place at which nothing happens."""
+PRELOAD = ["agentstream_anthropic", "anthropic.resources.messages", "agentstream.client"]
 
 
 def child(store: Path, url: str, kind: str, mode: str, place: str = "nowhere", told: Any = None) -> Any:
-    """A process that runs the agent and is killed at `place`. `told` is sent every place that it passes.
-
-    It is forked from one that has imported everything and has no threads: importing the SDK takes longer than the test.
-    """
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["agentstream_anthropic", "anthropic.resources.messages", "agentstream.client"])
-    process = context.Process(target=_live, args=(str(store), url, kind, mode, place, told))
-    process.start()
-    return process
-
-
-def _live(store: str, url: str, kind: str, mode: str, last: str, told: Any) -> None:
-    def here(place: str) -> None:
-        if told is not None:
-            told.send(place)
-        if place == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    worked(store, url, kind, mode, here)
+    """A process that runs the agent and is killed at `place`. `told` is sent every place that it passes."""
+    return killed_at(place, worked, str(store), url, kind, mode, told=told, preload=PRELOAD)
 
 
 def tool_of(effects: Path, here: Here) -> Any:

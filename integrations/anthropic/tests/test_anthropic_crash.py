@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from anthropic_kit import PARALLEL, PARALLEL_ANSWER, address, serving, streamed, sync_client
-from anthropic_worker import asker, child, pass_by, tool_of, worked
+from anthropic_worker import asker, child, tool_of, worked
+from sdk_kit import pass_by
 from support.provider import Behaviour
 
 from agentstream import Client

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from sdk_kit import ran
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "thinking_and_tools.py"
 
 
 def test_the_example(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, EXAMPLE],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("the tool runs") == 1
-    assert "Mexico City" in done.stdout
-    assert "replayed offline; a thought of 376 characters, signed: True" in done.stdout
+    said = ran(EXAMPLE, tmp_path)
+    assert said.count("the tool runs") == 1
+    assert "Mexico City" in said
+    assert "replayed offline; a thought of 376 characters, signed: True" in said
     assert not list(tmp_path.iterdir()), "it left something behind"

@@ -28,54 +28,31 @@ from anthropic_kit import (
     streamed,
     sync_client,
 )
+from sdk_kit import check_async_surface, check_surface
 from support.provider import Behaviour
 
-from agentstream import AsyncClient, Client, agent, step
+from agentstream import Client, agent, step
 
 
 @pytest.mark.parametrize("surface", SYNC, ids=lambda surface: surface.__name__)
 def test_sync_surfaces(surface: Callable[[Anthropic], Any], tmp_path: Path) -> None:
-    with serving(ALL, piece=37) as provider, Client(tmp_path) as client, sync_client(provider) as anthropic:
-        with Anthropic(base_url=address(provider), api_key="x") as other:
-            unrecorded = surface(other)
-        billed = len(provider.billed)
-        provider.next.append(Behaviour(gzip=True))
-
-        @agent
-        def asks() -> Any:
-            return surface(anthropic), surface(anthropic)
-
-        session = client.session("s")
-        first, again = session.run(asks)
-        assert first == again == unrecorded
-        assert len(provider.billed) == 3 * billed
-        provider.close()
-        report = session.replay(asks)
-        assert report.identical, report
-        assert report.result == [first, again]
+    with (
+        serving(ALL, piece=37) as provider,
+        sync_client(provider) as recorded,
+        Anthropic(base_url=address(provider), api_key="x") as plain,
+    ):
+        check_surface(surface, plain, recorded, provider, tmp_path, [Behaviour(gzip=True)])
 
 
 @pytest.mark.parametrize("surface", ASYNC, ids=lambda surface: surface.__name__)
 def test_async_surfaces(surface: Callable[[AsyncAnthropic], Awaitable[Any]], tmp_path: Path) -> None:
     async def main() -> None:
         with serving(ALL, piece=37) as provider:
-            async with AsyncClient(tmp_path) as client, async_client(provider) as anthropic:
-                async with AsyncAnthropic(base_url=address(provider), api_key="x") as other:
-                    unrecorded = await surface(other)
-                billed = len(provider.billed)
-
-                @agent
-                async def asks() -> Any:
-                    return await surface(anthropic), await surface(anthropic)
-
-                session = client.session("s")
-                first, again = await session.run(asks)
-                assert first == again == unrecorded
-                assert len(provider.billed) == 3 * billed
-                provider.close()
-                report = await session.replay(asks)
-                assert report.identical, report
-                assert report.result == [first, again]
+            async with (
+                async_client(provider) as recorded,
+                AsyncAnthropic(base_url=address(provider), api_key="x") as plain,
+            ):
+                await check_async_surface(surface, plain, recorded, provider, tmp_path)
 
     asyncio.run(main())
 

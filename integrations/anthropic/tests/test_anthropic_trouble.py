@@ -16,24 +16,17 @@ from anthropic_kit import (
     THINKING,
     asked,
     async_client,
-    attempts,
-    marker,
-    refused,
     serving,
     streamed,
     sync_client,
 )
+from sdk_kit import attempts, failed, marker, refused
 from support.provider import Behaviour
 
 from agentstream import AsyncClient, Client, Diverged, agent
 
-QUICK = {"retry-after-ms": "1"}
 ERROR = 'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
 BEGUN = CODE.body[:3000].rpartition("\n\n")[0] + "\n\n"
-
-
-def failed(status: int = 500) -> Behaviour:
-    return Behaviour(status=status, headers=QUICK)
 
 
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,8 @@ class Index:
         self.written: dict[int, bytes] = {}
         """By claim, what the write that came last was made of."""
         self.writes: dict[Place, dict[tuple[str, int], Write]] = {}
+        self.told: dict[tuple[Place, str], int] = {}
+        """Where a task last said what came of it."""
         self.items: dict[ItemId, Form] = {}
         self.texts: dict[ItemId, bytes] = {}
         self.names: dict[ItemId, bytes] = {}
@@ -169,6 +171,7 @@ class Index:
             path, writes = value.get("path", ""), value["writes"]
         place = (ns, self.last[event.claim, ns][0] if checkpoint is None else checkpoint)
         held = self.writes.setdefault(place, {})
+        self.told[place, task] = event.index
         for number, channel, form in writes:
             if number < 0 or (task, number) not in held:
                 held[task, number] = Write((path, task, number), channel, form)

@@ -108,8 +108,8 @@ def test_a_thread_is_replayed(client: Client) -> None:
         replay(code.graph, "nobody")
     with pytest.raises(ValueError, match="no thread"):
         client.session("else").replay(code.graph)
-    with pytest.raises(TypeError, match="until"):
-        client.session("langgraph/t").replay(code.graph, until=1)
+    with pytest.raises(ValueError, match="repeat= cannot"):
+        client.session("langgraph/t").replay(code.graph, repeat=2)
     assert code.made == made
 
 

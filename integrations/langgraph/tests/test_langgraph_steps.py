@@ -20,7 +20,7 @@ from langgraph.types import Command, RetryPolicy, interrupt
 from langgraph_kit import Xor, client_on
 
 from agentstream import AgentStreamError, Client, Diverged, delta, emit, step
-from agentstream.agents.alone import nobody_else
+from agentstream.agents.alone import _OURS, nobody_else
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 
@@ -239,6 +239,8 @@ def test_a_divergence_is_told_at_once_where_nobody_else_is_about(
 ) -> None:
     """Who calls what was not recorded need not wait for a thread or task that cannot be there."""
     monkeypatch.setattr("agentstream.agents.progress.STALLED", 600.0)
+    monkeypatch.setattr("agentstream.agents.progress.STALLED_BY_STRANGERS", 600.0)
+    monkeypatch.setattr("agentstream.agents.alone._OURS", _OURS | {"execnet"})  # what runs these tests has a thread
     effects = Effects()
     effects.fails = {"x"}
     name = ["a"]

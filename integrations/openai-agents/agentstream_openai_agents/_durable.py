@@ -16,7 +16,7 @@ import agentstream
 from agentstream.adapters import aopen_step, recording
 from agentstream.adapters.here import run_here
 from agentstream.adapters.people import Verdict, aapprove
-from agentstream_openai_agents._instrument import instrument
+from agentstream_openai_agents._instrument import config_of, instrument
 from agentstream_openai_agents._session import AgentStreamSession
 from agentstream_openai_agents._tools import edited
 from agentstream_openai_agents._values import kept
@@ -99,8 +99,7 @@ class Program:
         return AgentStreamSession(agentstream.current_session())
 
     def _config(self) -> RunConfig:
-        given = self.options.get("run_config")
-        config = RunConfig(**given) if isinstance(given, dict) else given or RunConfig()
+        config = config_of(self.options.get("run_config"))
         changes: dict[str, Any] = {}
         if config.group_id is None:  # what the provider's cache key is made of
             changes["group_id"] = agentstream.current_session().id

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from agents import Agent, FunctionTool, Handoff, ModelProvider, RunConfig
 from agents.guardrail import InputGuardrail, OutputGuardrail
 from agents.mcp import MCPServer
 from agents.models.interface import Model
+from agents.run import AgentRunner
 
+from agentstream.adapters import recording
 from agentstream_openai_agents._guardrails import instrument_guardrail
 from agentstream_openai_agents._marks import is_marked, marked
 from agentstream_openai_agents._models import instrument_model, instrument_provider
@@ -92,6 +94,32 @@ def _instrument_agent(agent: Agent[Any]) -> None:
 
     get_all_tools._agentstream_of = id(agent)  # type: ignore[attr-defined]
     agent.get_all_tools = get_all_tools  # type: ignore[method-assign]
+    _instrument_runner()
+
+
+def _instrument_runner() -> None:
+    """A model that is known by its name is found through the run's config, which is made in the Runner: there it is
+    instrumented, for the agents that are, in a run."""
+    for name in ("run", "run_streamed"):
+        function = getattr(AgentRunner, name)
+        if not is_marked(function):
+            setattr(AgentRunner, name, _configured(function))
+
+
+def _configured(function: Callable[..., Any]) -> Callable[..., Any]:
+    @marked
+    @functools.wraps(function)
+    def configured(runner: Any, starting_agent: Any, *args: Any, **kwargs: Any) -> Any:
+        if recording() and is_marked(getattr(starting_agent, "get_all_tools", None)):
+            kwargs["run_config"] = instrument(config_of(kwargs.get("run_config")))
+        return function(runner, starting_agent, *args, **kwargs)
+
+    return configured
+
+
+def config_of(given: RunConfig | dict[str, Any] | None) -> RunConfig:
+    """What may be given as a run's config, as one."""
+    return RunConfig(**given) if isinstance(given, dict) else given or RunConfig()
 
 
 def _instrument_handoff(handoff: Handoff[Any, Any]) -> None:

@@ -1,6 +1,7 @@
-"""Puts the stand-in provider that the examples use within reach of these tests."""
+"""Puts what all tests share, and the stand-in provider that the examples use, within reach of these."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "examples"))
+root = Path(__file__).parents[3]
+sys.path[:0] = [str(root / "examples"), str(root / "tests")]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-import pytest
+import sdk_kit
 from agentstream_openai import record
 from openai import APIConnectionError, AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 from support.provider import Exchange, Provider, traffic
-
-from agentstream import AgentStreamError, Client, step
 
 SECRET = "sk-a-key-that-must-not-be-stored"
 
@@ -88,12 +86,6 @@ def async_client(provider: Provider, **options: Any) -> AsyncOpenAI:
 
 def without(request: Any, *names: str) -> Any:
     return {name: value for name, value in request.items() if name not in names}
-
-
-@step
-def marker(text: str = "after") -> str:
-    """A step to follow a call, so that the call's outcome counts as seen."""
-    return text
 
 
 # --- every surface, sync ----------------------------------------------------------------------------------------------
@@ -281,22 +273,6 @@ ASYNC: list[Callable[[AsyncOpenAI], Awaitable[Any]]] = [
 ]
 
 
-@contextmanager
-def refused(match: str) -> Iterator[None]:
+def refused(match: str) -> AbstractContextManager[None]:
     """An error of agentstream is raised here; early releases of openai 2 wrap it, as they wrap every error."""
-    with pytest.raises((AgentStreamError, APIConnectionError)) as caught:
-        yield
-    error = caught.value if isinstance(caught.value, AgentStreamError) else caught.value.__cause__
-    assert isinstance(error, AgentStreamError)
-    assert match in str(error)
-
-
-def attempts(client: Client, session: str) -> list[list[str]]:
-    """The attempts of each step in a session, as their statuses."""
-    return [
-        [
-            "open" if one.outcome is None else "failed" if "error" in one.outcome.value else "ok"
-            for one in found.attempts
-        ]
-        for found in client.session(session).state().steps
-    ]
+    return sdk_kit.refused(match, APIConnectionError)

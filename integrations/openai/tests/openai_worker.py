@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[3] / "examples"))
+    root = Path(__file__).parents[3]
+    sys.path[:0] = [str(root / "examples"), str(root / "tests")]
 
 from agentstream_openai import record
 from openai import AsyncOpenAI, OpenAI

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai_kit import RESPONSE_STREAM_ANSWER, async_client, attempts, sync_client
+from openai_kit import RESPONSE_STREAM_ANSWER, async_client, sync_client
+from sdk_kit import attempts
 from support.provider import Behaviour, Exchange, Provider
 
 from agentstream import AsyncClient, Client, agent

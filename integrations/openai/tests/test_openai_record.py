@@ -30,6 +30,7 @@ from openai_kit import (
     sync_client,
     without,
 )
+from sdk_kit import check_that_it_stays_what_it_is
 from support.provider import Behaviour, Exchange, Provider
 
 from agentstream import AgentStreamError, AsyncClient, Client, adapters, agent, in_run, outside_run, step
@@ -40,12 +41,7 @@ NOWHERE = "http://127.0.0.1:1/v1"
 
 def test_the_client_stays_what_it_is() -> None:
     with OpenAI(api_key="x", base_url=NOWHERE) as client:
-        assert record(client) is client
-        assert type(client) is OpenAI
-        transport = client._client._transport
-        record(client)
-        record(client.with_options(timeout=3))
-        assert client._client._transport is transport
+        check_that_it_stays_what_it_is(record, client)
 
 
 def test_proxies_are_recorded_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

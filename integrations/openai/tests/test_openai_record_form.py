@@ -34,6 +34,21 @@ def test_a_short_answer_takes_less_than_half_of_its_bytes() -> None:
         assert len(Recorded(200, {}, [body]).stored(FORM)["zlib/1"]) < 0.45 * len(body)
 
 
+@given(st.binary(max_size=300), st.lists(st.text(), max_size=12))
+def test_what_is_said_elsewhere_is_kept_there(body: bytes, texts: list[str]) -> None:
+    recorded = Recorded(200, {}, [json.dumps([body.hex(), *texts]).encode()])
+    kept = recorded.stored(FORM, texts)
+    assert list(kept.get("texts", {}).values()) == texts
+    turned = {**kept, "texts": dict(reversed(kept.get("texts", {}).items()))}
+    assert Recorded.read(turned, FORM) == recorded
+
+
+def test_a_text_that_is_said_elsewhere_takes_hardly_any_room() -> None:
+    text = " ".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(100))
+    recorded = Recorded(200, {}, [json.dumps({"said": text}).encode()])
+    assert len(recorded.stored(FORM, [text])["zlib/1"]) < 0.05 * len(text) < len(recorded.stored(FORM)["zlib/1"])
+
+
 def stored(head: bytes, body: bytes = b"ab") -> dict[str, Any]:
     compressor = zlib.compressobj(zdict=V1)
     return {"status": 200, "zlib/1": compressor.compress(head + b"\n" + body) + compressor.flush()}
@@ -49,6 +64,11 @@ def stored(head: bytes, body: bytes = b"ab") -> dict[str, Any]:
         {**stored(b'{"headers": {}}'), "status": None},
         {"status": 200, "zlib/1": b"no zlib at all"},
         {"status": 200, "zlib/1": "text"},
+        {**stored(b'{"headers": {}}'), "texts": ["a"]},
+        {**stored(b'{"headers": {}}'), "texts": {"1": "a"}},
+        {**stored(b'{"headers": {}}'), "texts": {"0": ["a"]}},
+        {**stored(b'{"headers": {}}'), "texts": {"0": "of another body"}},
+        {**stored(b'{"headers": {}}'), "texts": 3},
         stored(b"{}"),
         stored(b"[]"),
         stored(b'{"headers": 3}'),

@@ -9,58 +9,30 @@ from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
-from openai_kit import ALL, ASYNC, CHAT, CHAT_STREAM, RESPONSE_STREAM, SYNC, async_client, marker, sync_client
-from openai_kit import attempts as attempts_of
+from openai_kit import ALL, ASYNC, CHAT, CHAT_STREAM, RESPONSE_STREAM, SYNC, async_client, sync_client
+from sdk_kit import check_async_surface, check_surface, marker
 from support.provider import Behaviour, Provider
 
-from agentstream import AsyncClient, Client, agent
+from agentstream import Client, agent
 
 
 @pytest.mark.parametrize("gzip", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("surface", SYNC, ids=lambda surface: surface.__name__)
 def test_sync_surfaces(surface: Callable[[OpenAI], Any], tmp_path: Path, *, gzip: bool) -> None:
-    with Provider(ALL, piece=37) as provider, Client(tmp_path) as client, sync_client(provider) as openai:
-        with OpenAI(base_url=provider.url, api_key="x") as other:
-            unrecorded = surface(other)
-        billed = len(provider.billed)
-        provider.next += [Behaviour(gzip=gzip)] * 2
-
-        @agent
-        def asks() -> Any:
-            return surface(openai), surface(openai)
-
-        session = client.session("s")
-        first, again = session.run(asks)
-        assert first == again == unrecorded
-        assert len(provider.billed) == 3 * billed
-        assert all(found == ["ok"] for found in attempts_of(client, "s"))
-        provider.close()
-        report = session.replay(asks)
-        assert report.identical, report
-        assert report.result == [first, again]
+    with (
+        Provider(ALL, piece=37) as provider,
+        sync_client(provider) as recorded,
+        OpenAI(base_url=provider.url, api_key="x") as plain,
+    ):
+        check_surface(surface, plain, recorded, provider, tmp_path, [Behaviour(gzip=gzip)] * 2)
 
 
 @pytest.mark.parametrize("surface", ASYNC, ids=lambda surface: surface.__name__)
 def test_async_surfaces(surface: Callable[[AsyncOpenAI], Awaitable[Any]], tmp_path: Path) -> None:
     async def main() -> None:
         with Provider(ALL, piece=37) as provider:
-            async with AsyncClient(tmp_path) as client, async_client(provider) as openai:
-                async with AsyncOpenAI(base_url=provider.url, api_key="x") as other:
-                    unrecorded = await surface(other)
-                billed = len(provider.billed)
-
-                @agent
-                async def asks() -> Any:
-                    return await surface(openai), await surface(openai)
-
-                session = client.session("s")
-                first, again = await session.run(asks)
-                assert first == again == unrecorded
-                assert len(provider.billed) == 3 * billed
-                provider.close()
-                report = await session.replay(asks)
-                assert report.identical, report
-                assert report.result == [first, again]
+            async with async_client(provider) as recorded, AsyncOpenAI(base_url=provider.url, api_key="x") as plain:
+                await check_async_surface(surface, plain, recorded, provider, tmp_path)
 
     asyncio.run(main())
 

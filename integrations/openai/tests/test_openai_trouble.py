@@ -17,25 +17,19 @@ from openai_kit import (
     EMBEDDING,
     RESPONSE_STREAM_ANSWER,
     async_client,
-    attempts,
-    marker,
     sync_client,
 )
+from sdk_kit import attempts, failed, marker
 from support.provider import Behaviour, Provider
 
 from agentstream import AsyncClient, Client, Diverged, ReplayedError, agent
 
 STREAMS = {"chat": CHAT_STREAM_ANSWER, "responses": RESPONSE_STREAM_ANSWER}
-QUICK = {"retry-after-ms": "1"}
 
 
 def stream(openai: Any, kind: str) -> Any:
     create = openai.chat.completions.create if kind == "chat" else openai.responses.create
     return create(**STREAMS[kind].request)
-
-
-def failed(status: int = 500) -> Behaviour:
-    return Behaviour(status=status, headers=QUICK)
 
 
 def test_retries_are_attempts_of_one_step_and_the_last_is_served(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from agentstream.adapters import StepCall, aopen_step, muted, recording
 from agentstream.adapters.making import amade
 from agentstream_pydantic_ai._asked import asked
 from agentstream_pydantic_ai._messages import response_of, told_response
+from agentstream_pydantic_ai._sending import changed, places
 from agentstream_pydantic_ai._streaming import Tape, played
 from agentstream_pydantic_ai._telling import said, usage_of
 
@@ -37,8 +38,13 @@ class RecordedModel(WrapperModel):
         given = (messages, model_settings, model_request_parameters)
         if not recording():
             return await super().request(*given)
-        call = await self._open(asked(*given))
-        return await _answer(call, lambda: super(RecordedModel, self).request(*given))
+        call = await self._open(asked(*given), changeable=places(self.wrapped))
+
+        async def make() -> ModelResponse:
+            model, request = changed(call, self.wrapped, given)
+            return await model.request(*request)
+
+        return await _answer(call, make)
 
     @asynccontextmanager
     async def request_stream(
@@ -49,18 +55,20 @@ class RecordedModel(WrapperModel):
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         """The model's answer as it comes; from the record in the same pieces."""
-        source = super().request_stream(messages, model_settings, model_request_parameters, run_context)
+        given = (messages, model_settings, model_request_parameters)
         if not recording():
-            async with source as stream:
+            async with super().request_stream(*given, run_context) as stream:
                 yield stream
             return
-        call = await self._open(asked(messages, model_settings, model_request_parameters))
+        call = await self._open(asked(*given), changeable=places(self.wrapped))
         if call.served is not None:
             yield await played(call, model_request_parameters)
             return
         with call.underway():
             try:
                 with muted():
+                    model, request = changed(call, self.wrapped, given)
+                    source = model.request_stream(*request, run_context)
                     stream = await source.__aenter__()
             except Exception as error:
                 await call.afail(error)
@@ -109,8 +117,8 @@ class RecordedModel(WrapperModel):
             call, lambda: super(RecordedModel, self).compact_messages(context, instructions=instructions)
         )
 
-    async def _open(self, request: dict[str, Any]) -> StepCall:
-        return await aopen_step("model", self.model_name, request)
+    async def _open(self, request: dict[str, Any], *, changeable: tuple[str, ...] | bool = False) -> StepCall:
+        return await aopen_step("model", self.model_name, request, changeable=changeable)
 
 
 async def _answer(call: StepCall, make: Callable[[], Awaitable[ModelResponse]]) -> ModelResponse:

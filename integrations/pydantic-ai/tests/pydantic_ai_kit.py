@@ -67,6 +67,17 @@ def looker(model: Any, called: Asked = lambda which: None, **options: Any) -> Ag
     return agent
 
 
+def down_once() -> Asked:
+    """What a tool asks that is not there the first time."""
+    troubles = [ConnectionError("down")]
+
+    def called(which: str) -> None:
+        if troubles:
+            raise troubles.pop()
+
+    return called
+
+
 def timeless_events(events: Sequence[Any]) -> list[Any]:
     """What the events of a run say, without when they did: the framework's own clock times what tools gave."""
     found: list[Any] = []

@@ -8,12 +8,9 @@ person's call ends after all others.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +19,17 @@ from pydantic_ai import Agent
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import AgentStreamEvent
 from pydantic_ai_kit import PEOPLE, calls_for, says, scripted
+from sdk_kit import Here, killed_at, pass_by
 
 from agentstream import AsyncClient, Client, agent
 
-Here = Callable[[str], None]
+PRELOAD = ["agentstream_pydantic_ai", "pydantic_ai.models.function", "agentstream.client"]
 QUESTION = "Alice, Bob, Charlie and Daisy are a family. Who is the youngest?"
 
 
-def pass_by(place: str) -> None:
-    """A place at which nothing happens."""
-
-
 def child(store: Path, kind: str, model: str, place: str = "nowhere", told: Any = None) -> Any:
-    """A process that runs the agent and is killed at `place`. `told` is sent every place that it passes.
-
-    It is forked from one that has imported everything and has no threads: importing the SDK takes longer than the test.
-    """
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["agentstream_pydantic_ai", "pydantic_ai.models.function", "agentstream.client"])
-    process = context.Process(target=_live, args=(str(store), kind, model, place, told))
-    process.start()
-    return process
-
-
-def _live(store: str, kind: str, model: str, last: str, told: Any) -> None:
-    def here(place: str) -> None:
-        if told is not None:
-            told.send(place)
-        if place == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    worked(store, kind, model, here)
+    """A process that runs the agent and is killed at `place`. `told` is sent every place that it passes."""
+    return killed_at(place, worked, str(store), kind, model, told=told, preload=PRELOAD)
 
 
 @dataclass

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+from sdk_kit import ran
 from support.provider import Provider, traffic
 
 HERE = Path(__file__).parents[1]
-
-
-def ran(program: str | Path, folder: Path, **environment: str) -> str:
-    command = [sys.executable, *(["-c", program] if isinstance(program, str) else [program])]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "TMPDIR": str(folder), **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_example(tmp_path: Path) -> None:

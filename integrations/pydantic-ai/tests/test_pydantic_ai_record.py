@@ -15,7 +15,7 @@ from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelRe
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
-from pydantic_ai_kit import PEOPLE, calls_for, looker, says, scripted
+from pydantic_ai_kit import PEOPLE, calls_for, down_once, looker, says, scripted
 
 from agentstream import AsyncClient, Redact, ReplayedError, Worker
 
@@ -134,13 +134,7 @@ def test_agents_that_run_beside_each_other_are_resumed_each_in_its_place() -> No
 def test_a_worker_goes_on_with_a_run_that_was_left(tmp_path: Path) -> None:
     async def main() -> None:
         asked: list[str] = []
-        troubles = [ConnectionError("down")]
-
-        def called(name: str) -> None:
-            if troubles:
-                raise troubles.pop()
-
-        agent = looker(scripted(calls_for(["Ann"]), says("done"), asked=asked.append), called)
+        agent = looker(scripted(calls_for(["Ann"]), says("done"), asked=asked.append), down_once())
         async with AsyncClient(tmp_path) as client:
             session = client.session("s")
             with pytest.raises(ConnectionError):

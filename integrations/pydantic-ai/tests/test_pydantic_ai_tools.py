@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import pytest
 from agentstream_pydantic_ai import Recorded, durable, history, run_durable
 from pydantic import BaseModel
-from pydantic_ai import Agent, BinaryContent, ImageUrl, ModelRetry, ToolReturn, UnexpectedModelBehavior
+from pydantic_ai import Agent, BinaryContent, ImageUrl, ModelRetry, RunContext, ToolReturn, UnexpectedModelBehavior
 from pydantic_ai.exceptions import ToolFailed
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
-from pydantic_ai_kit import calls_for, looker, says, scripted
+from pydantic_ai_kit import calls_for, down_once, looker, says, scripted
 
 from agentstream import AgentStreamError, AsyncClient, NotSerializable, OutcomeUnknown, current_step, step
 
@@ -209,16 +210,10 @@ def test_an_output_that_is_refused_is_asked_for_again_and_that_is_replayed() -> 
 
 def test_an_error_of_a_tool_is_tried_again_where_nobody_saw_it(tmp_path: Path) -> None:
     async def main() -> None:
-        troubles = [ConnectionError("the line is cut")]
-
-        def called(name: str) -> None:
-            if troubles:
-                raise troubles.pop()
-
         async with AsyncClient(tmp_path) as client:
             session = client.session("s")
             asked: list[str] = []
-            agent = looker(scripted(calls_for(["Ann"]), says("done"), asked=asked.append), called)
+            agent = looker(scripted(calls_for(["Ann"]), says("done"), asked=asked.append), down_once())
             with pytest.raises(ConnectionError):
                 await run_durable(agent, "go", session)
             assert await run_durable(agent, "go", session) == "done"
@@ -313,13 +308,7 @@ def test_a_tool_that_runs_another_agent_is_resumed_inside(through: Any, models: 
 
     async def main() -> None:
         asked: list[str] = []
-        troubles = [ConnectionError("down")]
-
-        def called(name: str) -> None:
-            if troubles:
-                raise troubles.pop()
-
-        inner = looker(scripted(calls_for(["Ann"]), says("found"), asked=asked.append), called)
+        inner = looker(scripted(calls_for(["Ann"]), says("found"), asked=asked.append), down_once())
         model = scripted(
             ModelResponse(parts=[ToolCallPart("research", {}, tool_call_id="c1")]), says("done"), asked=asked.append
         )
@@ -338,6 +327,34 @@ def test_a_tool_that_runs_another_agent_is_resumed_inside(through: Any, models: 
             assert report.identical, report
             assert len(asked) == models + 1
             assert text_of(history(await session.state())) == ["done"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("through", [(), ("research",)], ids=["whole", "through"])
+def test_what_an_agent_within_a_tool_uses_is_counted_again_where_its_own_calls_are_the_steps(through: Any) -> None:
+    async def main() -> None:
+        inner = looker(scripted(says("found")))
+        model = scripted(ModelResponse(parts=[ToolCallPart("research", {}, tool_call_id="c1")]), says("done"))
+        outer: Agent[Any, str] = Agent(model, name="outer", capabilities=[Recorded(through=through)])
+
+        @outer.tool
+        async def research(ctx: RunContext[Any]) -> str:
+            return (await inner.run("who is Ann?", usage=ctx.usage)).output
+
+        requests: list[int] = []
+
+        async def turn() -> str:
+            result = await outer.run("go")
+            usage: Any = result.usage
+            requests.append((usage() if inspect.ismethod(usage) else usage).requests)
+            return result.output
+
+        async with AsyncClient("memory:") as client:
+            session = client.session("s")
+            await session.run(turn)
+            assert (await session.replay(turn)).identical
+            assert requests == ([3, 3] if through else [3, 2])
 
     asyncio.run(main())
 

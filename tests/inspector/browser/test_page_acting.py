@@ -144,6 +144,63 @@ def test_a_replay_runs_on_in_a_fork(look: Looking) -> None:
     expect(page.locator(".standing")).to_have_text("live, finished")
 
 
+def test_a_replay_goes_from_stop_to_stop(look: Looking) -> None:
+    page = at_rest(look("/s/support/42"))
+    replay = drawer(page, "r", "Replay")
+    replay.get_by_label("Agent").fill("worlds:support")
+    replay.get_by_label("Runs").select_option("stops")
+    begin = replay.get_by_role("button", name="Replay", exact=True)
+    expect(begin).to_be_disabled()
+    replay.get_by_label("Stops before").fill("error\nfunction:refund?args.amount > 100")
+    begin.click()
+    expect(replay.get_by_text("Stopped before step:1 function flaky.")).to_be_visible()
+    replay.get_by_role("button", name="On to the next stop").click()
+    expect(replay.get_by_text("Stopped before step:3 function refund.")).to_be_visible()
+    expect(replay.locator(".command code")).to_contain_text("step > 1 and (args.amount > 100)")
+    replay.get_by_role("button", name="Show it").click()
+    assert cursor(page) == rows_before(page, "refund")
+
+    replay = drawer(page, "r", "Replay")
+    replay.get_by_label("Agent").fill("worlds:support")
+    replay.get_by_label("Runs").select_option("end")
+    replay.get_by_text("Repeat and check").click()
+    replay.get_by_label("Times").fill("2")
+    replay.get_by_label("Function that says").fill("builtins:bool")
+    replay.get_by_role("button", name="Replay", exact=True).click()
+    expect(replay.get_by_text("2 of 2 tries passed the check.")).to_be_visible()
+    expect(replay.get_by_role("list", name="Tries").get_by_role("listitem")).to_have_count(2)
+
+
+def rows_before(page: Page, name: str) -> int:
+    """How many events stand before the first row with this text."""
+    return int(page.locator(".row", has_text=name).first.locator(".index").inner_text())
+
+
+def test_a_replay_that_runs_on_takes_other_results_and_another_system_prompt(look: Looking) -> None:
+    page = at_rest(look("/s/support/42"))
+    replay = drawer(page, "r", "Replay")
+    replay.get_by_label("Agent").fill("worlds:support")
+    replay.get_by_label("Run on for real").check()
+    replay.get_by_label("First step that is really made").fill("0")
+    replay.get_by_label("System prompt").fill("Be brief.")
+    given = replay.get_by_label("Steps that are not made")
+    run_on = replay.get_by_role("button", name="Run on", exact=True)
+    given.fill("lookup_order: 1")
+    run_on.click()
+    expect(replay.get_by_role("alert")).to_contain_text("is not NAME=JSON")
+    given.fill("lookup_order={")
+    run_on.click()
+    expect(replay.get_by_role("alert")).to_contain_text("What lookup_order gives is no JSON")
+    given.fill('lookup_order={"order_id": "A1", "status": "sent", "amount": 7}')
+    run_on.click()
+    expect(replay.locator(".command code")).to_contain_text("--system=Be brief.")
+    replay.locator(".report").get_by_role("button", name="Open").click()
+    at_rest(page)
+    expect(page.locator(".standing")).to_have_text("live, finished")
+    expect(page.locator(".row", has_text='"amount": 7')).not_to_have_count(0)
+    expect(page.locator(".row", has_text="refund")).to_have_count(0)
+
+
 def test_a_replay_is_stopped(look: Looking) -> None:
     page = at_rest(look("/s/support/42"))
     replay = drawer(page, "r", "Replay")

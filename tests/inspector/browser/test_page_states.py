@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from browser_kit import Looking, at_rest, serving, violations
 from playwright.sync_api import Browser, Route, expect
+from worlds import begun, write
 
 from agentstream import Client
+from agentstream.sessions.events import write_event
 
 
 def test_an_empty_store_tells_how_to_begin(browser: Browser, tmp_path: Path) -> None:
@@ -101,6 +103,37 @@ def test_closed_and_deleted_sessions_say_so(look: Looking) -> None:
         expect(page.locator(".row")).not_to_have_count(0)
 
 
+def test_a_page_that_nobody_looks_at_follows_nothing(look: Looking) -> None:
+    with Client(look.served.store) as client:
+        session = client.session("rests")
+        session.append("note", {"n": "first"})
+        page = at_rest(look("/s/rests", clock=True))
+        hide = "hidden => (Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden}),"
+        hide += " document.dispatchEvent(new Event('visibilitychange')))"
+        page.evaluate(hide, True)
+        with page.expect_event("requestfailed", lambda asked: "/api/rows" in asked.url):
+            page.clock.fast_forward(31_000)
+        session.append("note", {"n": "meanwhile"})
+        expect(page.locator(".row", has_text="meanwhile")).to_have_count(0)
+        page.evaluate(hide, False)
+        expect(page.locator(".row", has_text="meanwhile")).to_be_visible()
+
+
+def test_steps_of_a_child_run_stand_below_their_parents(look: Looking) -> None:
+    def step(key: str, name: str) -> bytes:
+        value = {"kind": "function", "name": name, "input": {}, "fingerprint": "f"}
+        return write_event("step", key, value, claim=1)
+
+    with Client(look.served.store) as client:
+        client.session("nested").append("note", {"n": 1})
+        write(client, "nested", [*begun("r1", "outer", {}), step("r1/0/0#1", "above"), step("r1/0/0/0/0#1", "below")])
+    page = at_rest(look("/s/nested"))
+    left = [page.locator(".row", has_text=name).locator(".what b").bounding_box() for name in ("above", "below")]
+    assert left[0] is not None
+    assert left[1] is not None
+    assert left[1]["x"] - left[0]["x"] == pytest.approx(14, abs=1)
+
+
 def test_marked_unknown_and_redacted_events_are_shown(look: Looking) -> None:
     page = at_rest(look("/s/hostile@20"))
     panel = page.get_by_role("tabpanel")
@@ -118,6 +151,9 @@ def test_too_big_is_cut_and_had_whole(look: Looking) -> None:
     page = at_rest(look("/s/hostile@6"))
     panel = page.get_by_role("tabpanel")
     expect(panel.locator(".cut")).to_contain_text("5.0 MB")
+    panel.locator(".line .told").click()
+    expect(panel).to_contain_text("the first 19,996 characters")
+    expect(panel.locator(".line.wrapped").first).to_contain_text("<script>document.title='owned'")
     with page.expect_download() as saved:
         panel.get_by_role("button", name="Download").click()
     assert saved.value.path().stat().st_size > 5_000_000
