@@ -271,8 +271,8 @@ def _replacements(
         if step.outcome is step.last.start:
             raise ValueError(
                 f"step {step.key} of session {state.session!r} is the {step.kind} {step.name!r}, told when it was "
-                "over: what it wrote stands in its engine's own record. Cut the fork before it, or replace the outcome of a "
-                "step in it"
+                "over: what it wrote stands in its engine's own record. Cut the fork before it, or replace the "
+                "outcome of a step in it"
             )
         if identity in seen:
             raise ValueError(f"replace= names step {step.key} of session {state.session!r} twice")
