@@ -16,6 +16,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from agentstream.backends.threads import at_work
+
 TICK = 0.005
 """Seconds: what is due within them is done together, a little early."""
 
@@ -48,7 +50,7 @@ class Timer:
         self._order = itertools.count()
         self._wake = threading.Condition()
         self._awake_at = float("inf")
-        self._running = False
+        self._thread: threading.Thread | None = None
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
         """Calls `function()` after `seconds`; it must be quick and raise nothing."""
@@ -69,9 +71,9 @@ class Timer:
             self._expect(when)
 
     def _expect(self, when: float) -> None:
-        if not self._running:
-            self._running = True
-            threading.Thread(target=self._run, name="agentstream-timer", daemon=True).start()
+        if not at_work(self._thread):
+            self._thread = threading.Thread(target=self._run, name="agentstream-timer", daemon=True)
+            self._thread.start()
         elif when < self._awake_at:
             self._wake.notify()
 

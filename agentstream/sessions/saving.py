@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from agentstream.backends.threads import at_work
 from agentstream.errors import AgentStreamError
 from agentstream.protocol.errors import ProtocolError, StreamGone, StreamNotFound
 from agentstream.protocol.operations import Append, Create, Delete
@@ -60,14 +61,14 @@ class Saver:
         """Has a session's snapshot written; one that is due already is the same."""
         with self._lock:
             self._due[session] = save
-            if self._thread is None:
+            if not at_work(self._thread):
                 self._thread = threading.Thread(target=self._work, name="agentstream-snapshots", daemon=True)
                 self._thread.start()
 
     def finish(self, seconds: float = LONGEST_WAIT) -> None:
         """Returns when all is written, or the time is up."""
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and at_work(thread) and thread is not threading.current_thread():
             thread.join(seconds)
 
     def _work(self) -> None:

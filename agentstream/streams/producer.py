@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentstream.backends.driving import Wait, adrive, drive
+from agentstream.backends.threads import at_work
 from agentstream.errors import StoreError
 from agentstream.streams.batching import Limits, Queue
 from agentstream.streams.bodies import message_of
@@ -338,7 +339,7 @@ class _Threads:
         self._deliver = deliver
         self._most = most
         self._news = threading.Condition(threading.Lock())
-        self._running = 0
+        self._workers: set[threading.Thread] = set()
         self._idle = 0
         self._over = False
 
@@ -346,9 +347,10 @@ class _Threads:
         with self._news:
             if self._idle:
                 self._news.notify()
-            elif self._running < self._most and not self._over:
-                self._running += 1
-                threading.Thread(target=self._work, name="agentstream-producer", daemon=True).start()
+            elif sum(map(at_work, self._workers)) < self._most and not self._over:
+                thread = threading.Thread(target=self._work, name="agentstream-producer", daemon=True)
+                self._workers.add(thread)
+                thread.start()
 
     def end(self) -> None:
         with self._news:
@@ -368,7 +370,7 @@ class _Threads:
                 if batch is not None:
                     return batch
                 if self._over or (quiet and wait is None):
-                    self._running -= 1
+                    self._workers.discard(threading.current_thread())
                     return None
                 self._idle += 1
                 heard = self._news.wait(IDLE if wait is None else wait)

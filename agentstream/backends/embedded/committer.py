@@ -23,6 +23,7 @@ from agentstream.backends.driving import Done
 from agentstream.backends.embedded.connections import Connections
 from agentstream.backends.embedded.faults import FAILURES, store_error
 from agentstream.backends.embedded.writing import Writer
+from agentstream.backends.threads import at_work
 from agentstream.errors import StoreError
 from agentstream.protocol.errors import ProtocolError
 from agentstream.protocol.operations import Append, Create, Delete
@@ -122,7 +123,7 @@ class Committer:
             self._lead()
         thread = self._thread
         self._bell.set()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and at_work(thread) and thread is not threading.current_thread():
             thread.join()
 
     # --- the queue --------------------------------------------------------------------
@@ -131,12 +132,12 @@ class Committer:
         self._queue.append(item)
         if self._sleeping:
             self._bell.set()
-        if self._thread is None:
+        if not at_work(self._thread):
             self._start()
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is None:
+            if not at_work(self._thread):
                 self._thread = threading.Thread(target=self._work, name="agentstream-commit", daemon=True)
                 self._thread.start()
 
@@ -157,7 +158,7 @@ class Committer:
             if not self._queue:
                 return
             with self._starting:
-                if self._thread is not None:
+                if at_work(self._thread):
                     return
                 self._thread = me
 
@@ -232,7 +233,7 @@ class Committer:
         self._queue.extendleft(item for item in reversed(batch) if item is not own)
         batch.clear()
         self._bell.set()
-        if self._thread is None:
+        if not at_work(self._thread):
             self._start()
 
     def _open(self) -> Writer:

@@ -20,6 +20,7 @@ from contextlib import suppress
 from agentstream.backends.driving import Call, Wait
 from agentstream.backends.embedded.connections import Connections
 from agentstream.backends.embedded.reading import changed, last_id
+from agentstream.backends.threads import at_work
 from agentstream.errors import StoreError
 from agentstream.protocol.operations import Batch
 
@@ -84,7 +85,7 @@ class Hub:
         entry = Entry(path, position, loop)
         with self._lock:
             self._entries.setdefault(path, set()).add(entry)
-            if self._thread is None and self._connections.folder is not None:
+            if not at_work(self._thread) and self._connections.folder is not None:
                 with self._connections.reading() as connection:
                     self._seen = last_id(connection)
                 self._stop = threading.Event()
@@ -137,7 +138,7 @@ class Hub:
             thread = self._thread
             self._stop.set()
         _wake(woken)
-        if thread is not None:
+        if thread is not None and at_work(thread):
             thread.join()
 
     def _take(self, changes: dict[str, int]) -> list[Entry]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agentstream.backends.base import DropLease, LeaseHeld, TakeLease
+from agentstream.backends.threads import at_work
 from agentstream.errors import AgentStreamError, SessionBusy
 from agentstream.protocol.errors import StreamGone, StreamNotFound
 from agentstream.protocol.operations import Append, Create, Delete, Head
@@ -54,7 +55,7 @@ class Leases:
             if path in self._held or not (created.new or doubtful):
                 raise SessionBusy(f"the lease {operation.token!r} of {operation.path!r} is held by a living worker")
             self._held.add(path)
-            if self._renewing is None:
+            if not at_work(self._renewing):
                 self._renewing = threading.Thread(target=self._renew, name="agentstream-leases", daemon=True)
                 self._renewing.start()
 
