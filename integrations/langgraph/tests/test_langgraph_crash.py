@@ -41,11 +41,11 @@ def killed(chance: random.Random, folder: Path, *how: str) -> None:
             process.send_signal(signal.SIGKILL)
 
 
-@pytest.mark.parametrize("durability", ["sync", "async"] if ALL else ["async"])
-def test_no_step_that_returned_is_repeated(durability: str, tmp_path: Path) -> None:
-    """Killed in the middle of nodes: what their steps did is in the record, whatever LangGraph had to write."""
-    killed(random.Random(durability), tmp_path, "steps", "sync", durability)
-    assert worked(tmp_path, "steps", "sync", durability) == list(range(STEPS))
+def test_no_step_that_returned_is_repeated(tmp_path: Path) -> None:
+    """Killed in the middle of nodes: what their steps did is in the record. With durability="async" a node may begin
+    before the checkpoint that it belongs to is written: killed just then, its first steps are made again."""
+    killed(random.Random("sync"), tmp_path, "steps", "sync", "sync")
+    assert worked(tmp_path, "steps", "sync", "sync") == list(range(STEPS))
     told = effects(tmp_path)
     assert {number for number in told if number >= 0} == set(range(STEPS))
     for number in range(STEPS):
