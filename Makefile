@@ -61,6 +61,7 @@ ui: setup  ## builds the inspector's page: inspector/ to agentstream/inspector/s
 
 bench: python  ## what it costs, beside its peers
 	@$(PYTHON) tools/setup.py bench
+	@$(PYTHON) tools/setup.py bench-harness
 	$(BENCH) benchmarks/run.py
 
 wheels: setup  ## builds every wheel, imports each in a clean environment, verifies the types it exports
@@ -70,5 +71,5 @@ pins: setup  ## writes constraints*.txt anew
 	$(PY) tools/pin.py
 
 clean:  ## removes what the other targets made
-	rm -rf .venv .venv-lowest .venv-lowest-sdks .venv-bench dist build .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-lowest .venv-lowest-sdks .venv-bench .venv-bench-harness dist build .pytest_cache .hypothesis .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

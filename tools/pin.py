@@ -15,7 +15,7 @@ from setup import KINDS, ROOT, editable, projects
 OLDEST_PYTHON = "3.10"
 # Versions that these tools bring along from the newest set, so that old libraries are tested by today's tools.
 TEST_TOOLS = (
-    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "respx", "hatchling", "uv"),
+    *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "respx", "trio", "hatchling", "uv"),
     *("langgraph", "langchain", "langgraph-checkpoint-conformance"),
 )
 # They bring it along with a plugin for pytest, and newer ones cannot be imported beside the oldest pydantic.
@@ -43,10 +43,17 @@ def requirements(kind: str) -> str:
     return "\n".join(editable(kind)).replace("--editable\n", "-e ") + "\n"
 
 
+def groups_of(*names: str) -> list[str]:
+    return [part for name in names for part in ("--group", f"{ROOT / 'pyproject.toml'}:{name}")]
+
+
 def main() -> None:
-    groups = [part for group in ("dev", "bench") for part in ("--group", f"{ROOT / 'pyproject.toml'}:{group}")]
-    newest = compile_pins(requirements("default") + "uv\n", "--upgrade", *groups)
+    newest = compile_pins(requirements("default") + "uv\n", "--upgrade", *groups_of("dev", "bench"))
     (ROOT / "constraints.txt").write_text(HEADER.format(what="Every version of the default environment.") + newest)
+
+    beside = compile_pins(requirements("bench-harness"), "--upgrade", *groups_of("bench-harness"))
+    what = "Every version of the environment in which StepPersistence is measured."
+    (ROOT / KINDS["bench-harness"][1]).write_text(HEADER.format(what=what) + beside)
 
     tools = [line for line in newest.splitlines() if re.match(rf"({'|'.join(TEST_TOOLS)})==", line)]
     what = "The oldest direct dependencies that are supported, with today's test tools."

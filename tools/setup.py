@@ -1,6 +1,6 @@
 """`make setup`: an environment with the core, every integration (all editable) and the tools to work on them.
 
-Does nothing, silently, while what it would install has not changed. Usage: setup.py [default|lowest|lowest-sdks|bench]
+Does nothing, silently, while what it would install has not changed. Usage: setup.py [KIND], one of KINDS.
 Runs before anything is installed, so it takes the standard library alone.
 """
 
@@ -22,6 +22,8 @@ FRAMEWORKS = ("claude-agent-sdk", "mcp", "openai-agents", "pydantic-ai")
 KINDS = {
     "default": (".venv", "constraints.txt", "dev"),
     "bench": (".venv-bench", "constraints.txt", "bench"),  # apart: its packages bring pytest plugins along
+    # Apart again: it asks for exactly one version of pydantic-ai, and not the newest.
+    "bench-harness": (".venv-bench-harness", "constraints-bench-harness.txt", "bench-harness"),
     "lowest": (".venv-lowest", "constraints-lowest.txt", "test"),
     "lowest-sdks": (".venv-lowest-sdks", "constraints-lowest-sdks.txt", "test"),
 }
@@ -29,6 +31,8 @@ KINDS = {
 
 def projects(kind: str = "default") -> list[Path]:
     """The distributions of this checkout that a kind of environment holds: the core, then the integrations."""
+    if kind == "bench-harness":
+        return [ROOT, ROOT / "integrations" / "pydantic-ai"]
     found = sorted(file.parent for file in ROOT.glob("integrations/*/pyproject.toml"))
     return [ROOT, *(project for project in found if kind != "lowest" or project.name not in FRAMEWORKS)]
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import socket
 import sys
 import threading
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -112,11 +110,10 @@ class Provider:
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def close(self) -> None:
-        """Closes the port and hangs up: from here on a call is refused."""
+        """Closes the port: from here on a call is refused."""
         self.release.set()
         self._server.shutdown()
         self._server.server_close()
-        self._server.hang_up()
         self._thread.join()
 
     def __enter__(self) -> Provider:
@@ -142,24 +139,6 @@ class Provider:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-
-    def __init__(self, *args: Any) -> None:
-        self._open: set[Any] = set()
-        super().__init__(*args)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def hang_up(self) -> None:
-        """Ends the connections that clients have kept open."""
-        for connection in tuple(self._open):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is nothing to report; what else goes wrong here is."""
@@ -192,6 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", exchange.content_type)
         self.send_header("x-request-id", f"req_{len(self.provider.asked)}")
         self.send_header("set-cookie", "session=cookie-of-the-provider")
+        self.send_header("connection", "close")  # a client that is not closed leaves none to its ended loop
         for name, value in behaviour.headers.items():
             self.send_header(name, value)
         if behaviour.gzip:

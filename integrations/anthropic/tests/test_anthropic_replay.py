@@ -28,7 +28,7 @@ from anthropic_kit import (
     streamed,
     sync_client,
 )
-from sdk_kit import check_async_surface, check_surface
+from sdk_kit import check_async_surface, check_offline, check_surface
 from support.provider import Behaviour
 
 from agentstream import Client, agent, step
@@ -76,10 +76,7 @@ def test_thinking_comes_back_to_the_byte(tmp_path: Path) -> None:
         session = client.session("s")
         blocks = session.run(asks)
         sent = provider.billed[1]["messages"][1]["content"]
-        provider.close()
-        report = session.replay(asks)
-        assert report.identical, report
-        assert report.result == blocks
+        check_offline(provider, session, asks, blocks)
     real = json.loads(THINKING.body)["content"]
     assert blocks[: len(real)] == real == sent
     assert [block["type"] for block in blocks[len(real) :]] == ["redacted_thinking", "redacted_thinking", "text"]
@@ -118,10 +115,7 @@ def test_the_tool_runner(tmp_path: Path, *, stream: bool) -> None:
         assert "Daisy is the youngest" in answer
         names = [found.name for found in session.state().steps]
         assert sorted(names) == ["POST /v1/messages"] * 2 + ["retrieve_entity_info"] * 4
-        provider.close()
-        report = session.replay(asks)
-        assert report.identical, report
-        assert report.result == answer
+        check_offline(provider, session, asks, answer)
 
 
 def test_what_the_model_said_is_in_the_session(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from anthropic_kit import (
     streamed,
     sync_client,
 )
-from sdk_kit import attempts, failed, marker, refused
+from sdk_kit import attempts, check_offline, failed, marker, refused
 from support.provider import Behaviour
 
 from agentstream import AsyncClient, Client, Diverged, agent
@@ -69,10 +69,7 @@ def test_an_error_that_code_went_on_from_is_served_and_one_nobody_saw_is_tried_a
         if seen:
             first = session.run(asks)
             assert first[0] == 500
-            provider.close()
-            report = session.replay(asks)
-            assert report.identical, report
-            assert report.result == first
+            check_offline(provider, session, asks, first)
         else:
             with pytest.raises(sdk.InternalServerError):
                 session.run(asks)
@@ -124,10 +121,7 @@ def test_an_error_event_is_an_error_outcome(tmp_path: Path, *, helper: bool) -> 
         first = session.run(asks)
         assert "overloaded_error" in str(first)
         assert attempts(client, "s") == [["failed"], ["ok"]]
-        provider.close()
-        report = session.replay(asks)
-        assert report.identical, report
-        assert report.result == first
+        check_offline(provider, session, asks, first)
 
 
 @pytest.mark.parametrize("how", [Behaviour(cut=3000), Behaviour(stop=3000)], ids=["cut", "stop"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from openai_kit import RESPONSE_STREAM_ANSWER, async_client, sync_client
-from sdk_kit import attempts
+from sdk_kit import attempts, check_offline
 from support.provider import Behaviour, Exchange, Provider
 
 from agentstream import AsyncClient, Client, agent
@@ -46,10 +46,7 @@ def test_a_broken_stream_is_fetched_where_the_provider_has_it(tmp_path: Path, *,
         assert paid(provider) == (1 if kept else 2)
         assert attempts(client, "s") == [["failed", "ok"]]
         assert len(session.state().messages) == 1
-        provider.close()
-        report = session.replay(asks)
-        assert report.identical, report
-        assert report.result == events
+        check_offline(provider, session, asks, events)
 
 
 def test_async_streams_too(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from openai_kit import (
     async_client,
     sync_client,
 )
-from sdk_kit import attempts, failed, marker
+from sdk_kit import attempts, check_offline, failed, marker
 from support.provider import Behaviour, Provider
 
 from agentstream import AsyncClient, Client, Diverged, ReplayedError, agent
@@ -222,10 +222,7 @@ def test_a_stream_that_the_server_ends_early(kind: str, how: Any, tmp_path: Path
             first = session.run(asks)
             assert attempts(client, "s") == [["failed"], ["ok"]]
             assert session.state().messages == []
-            provider.close()
-            report = session.replay(asks)
-            assert report.identical, report
-            assert report.result == first
+            check_offline(provider, session, asks, first)
         else:
             with pytest.raises(RuntimeError):
                 session.run(asks)
@@ -259,10 +256,7 @@ def test_an_error_event_is_an_error_outcome(kind: str, body: str, tmp_path: Path
         first = session.run(asks)
         assert "overloaded" in str(first)
         assert attempts(client, "s") == [["failed"], ["ok"]]
-        provider.close()
-        report = session.replay(asks)
-        assert report.identical, report
-        assert report.result == first
+        check_offline(provider, session, asks, first)
 
 
 def test_a_cancelled_stream_is_cancelled_again_and_not_billed_again(tmp_path: Path) -> None:
