@@ -17,6 +17,7 @@ import msgspec
 
 from agentstream.agents.context import enter, lane_here, leave
 from agentstream.backends.driving import Call, adrive
+from agentstream.backends.finalizing import elsewhere, in_collector, keep, let_go
 
 if TYPE_CHECKING:
     from agentstream.agents.context import Lane
@@ -116,6 +117,7 @@ def iterate(steps: Steps[Any], run: Callable[[Steps[Any]], Any]) -> Generator[An
     step: Callable[[Any], Any] = steps.send
     value: Any = None
     thrown: BaseException | None = None
+    keep(steps)
     try:
         while True:
             found = run(_until_item(steps, step, value))
@@ -126,10 +128,21 @@ def iterate(steps: Steps[Any], run: Callable[[Steps[Any]], Any]) -> Generator[An
             except BaseException as error:
                 thrown, step = error, steps.throw
                 value = Left() if isinstance(error, GeneratorExit) else error
+                if isinstance(error, GeneratorExit) and in_collector():
+                    elsewhere(functools.partial(_left, steps, run))
+                    raise
     except Left:
         raise (thrown or GeneratorExit()) from None
     finally:
+        let_go(steps)
         del value, thrown
+
+
+def _left(steps: Steps[Any], run: Callable[[Steps[Any]], Any]) -> None:
+    """Ends `steps` for a consumer that the garbage collector found."""
+    with contextlib.suppress(Left):
+        while not isinstance(run(_until_item(steps, steps.throw, Left())), Ended):
+            pass
 
 
 async def aiterate(steps: Steps[Any], backend: Backend) -> AsyncGenerator[Any, Any]:

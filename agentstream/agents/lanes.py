@@ -151,9 +151,10 @@ class Lanes:
                 if match is not None:
                     parent.hold(match, lane)
                     lane.entry = match
-                    if not parent.missing():
+                    if lane.awaited or not parent.missing():
                         self.wake()
                     return
+                _await_openers(lane)
                 parked = self.park()
             if not (yield from worker.progress.patience(parked, at_most=at_most)):
                 raise self._unmatched(missing, call, data)
@@ -258,6 +259,14 @@ def _opener(lane: Lane) -> Lane:
         above = above.parent
     assert above is not None
     return above
+
+
+def _await_openers(lane: Lane) -> None:
+    """Has the lanes above that have no record yet wake who waits when they get one: this lane's may lie there."""
+    above = lane.parent
+    while above is not None and above.entry is None:
+        above.awaited = True
+        above = above.parent
 
 
 def _entry(lane: Lane) -> LaneEntry:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from agentstream.backends.finalizing import elsewhere, in_collector, keep, let_go
+
 if TYPE_CHECKING:
     from agentstream.backends.base import Backend
 
@@ -41,10 +43,13 @@ class Wait(msgspec.Struct, frozen=True):
     """Wait for a `concurrent.futures.Future` and be sent its result; TimeoutError after `timeout` seconds.
 
     Who stops waiting (a timeout, a cancellation) leaves the future alone: others may wait for it too.
+    `by_loop`: it may be this thread's event loop that brings it, so `drive`, which would stop the
+    loop, does not wait there and sends None.
     """
 
     future: Future[Any]
     timeout: float | None = None
+    by_loop: bool = False
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -98,8 +103,12 @@ def drive(steps: Steps[T], backend: Backend) -> T:
 def _tidied_up(steps: Steps[T], error: BaseException, backend: Backend) -> T:
     """Raises `error` again; if it came over the driver itself, as an interrupt does, the steps hear of it first.
 
-    Else they would only be closed, and could not give back what they hold, such as a lease. All is done in place.
+    Else they would only be closed, and could not give back what they hold, such as a lease. All is done in place,
+    but for what the garbage collector ends.
     """
+    if isinstance(error, GeneratorExit) and in_collector():
+        elsewhere(functools.partial(_tidied_up, steps, error, backend))
+        raise error
     while not _is_over(steps):
         told = Dropped() if isinstance(error, GeneratorExit) else error
         try:
@@ -141,10 +150,15 @@ def _done_here(request: Any, backend: Backend) -> Any:
     return backend.execute(request)
 
 
-async def adrive(steps: Steps[T], backend: Backend) -> T:
-    """Runs `steps` to the end in the running event loop and returns its value."""
+async def adrive(steps: Steps[T], backend: Backend, *, alone: bool = False) -> T:
+    """Runs `steps` to the end in the running event loop and returns its value.
+
+    `alone`: nothing leads from the steps to who drives them; they are then told also if the event loop is dropped.
+    """
     step: Callable[[Any], Any] = steps.send
     value: Any = None
+    if alone:
+        keep(steps)
     try:
         while True:
             request = step(value)
@@ -159,6 +173,8 @@ async def adrive(steps: Steps[T], backend: Backend) -> T:
     except BaseException as error:
         return _tidied_up(steps, error, backend)
     finally:
+        if alone:
+            let_go(steps)
         del value
 
 
@@ -187,12 +203,22 @@ def _start_in_place(request: Detached, backend: Backend) -> None:
 
 
 def _waited(request: Wait) -> Any:
+    if request.by_loop and not request.future.done() and _in_loop():
+        return None
     try:
         return request.future.result(request.timeout)
     except concurrent.futures.TimeoutError:
         if request.future.done():
             raise
         raise TimeoutError from None
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _awaited(request: Wait) -> Any:

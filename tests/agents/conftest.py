@@ -46,6 +46,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentstream.agents.lanes.CERTAIN", 0.05)
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's start waits for its outcome however slow the machine is: appends can be counted."""
+    monkeypatch.setattr("agentstream.agents.calls.START_WITHIN", 3600.0)
+
+
 @pytest.fixture(params=["sync", "async"])
 def way(request: pytest.FixtureRequest) -> Way:
     return Way(request.param)

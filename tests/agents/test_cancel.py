@@ -210,13 +210,22 @@ def test_while_the_outcome_is_written(backend: Any) -> None:
 
 
 def test_a_once_step(backend: Any) -> None:
+    acting = asyncio.Event()
+
     @step(effect="once")
     async def pay() -> None:
+        acting.set()
         await asyncio.Event().wait()
 
     async def agent() -> str:
+        nonlocal acting
+        acting = asyncio.Event()  # of this life's loop
+        paying, acts = asyncio.ensure_future(pay()), asyncio.ensure_future(acting.wait())
+        await asyncio.wait({paying, acts}, return_when=asyncio.FIRST_COMPLETED)
+        acts.cancel()
+        paying.cancel()
         with contextlib.suppress(BaseException):
-            await asyncio.wait_for(pay(), 0.01)
+            await paying
         return "all is well"
 
     for _ in range(2):

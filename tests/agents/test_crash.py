@@ -12,12 +12,6 @@ from failing import FailingBackend
 from agentstream import Client, OutcomeUnknown, Unavailable, current_step, recorded, step
 
 
-@pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step's start waits for its outcome however slow the machine is: appends can be counted."""
-    monkeypatch.setattr("agentstream.agents.calls.START_WITHIN", 3600.0)
-
-
 class Outside:
     """Five steps of every effect, and what was done by whom."""
 

@@ -14,6 +14,8 @@ from failing import FailingBackend
 
 from agentstream import Client, Diverged, Unavailable, step
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 Names = list[tuple[str, Any]]
 
 RECORDED: Names = [("look", {"id": 1, "of": "a"}), ("look", {"id": 2}), ("tell", {"text": "hi"}), ("look", {"id": 3})]

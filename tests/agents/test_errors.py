@@ -14,6 +14,8 @@ from failing import FailingBackend
 
 from agentstream import AsyncClient, Client, NotSerializable, OutcomeUnknown, ReplayedError, Unavailable, agent, step
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 class Refusal(Exception):
     """An exception that cannot be made from its text."""

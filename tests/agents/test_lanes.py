@@ -300,7 +300,7 @@ def test_a_thousand_lanes(backend: Any) -> None:
         return sum(await asyncio.gather(*map(work, range(1000))))
 
     with pytest.raises(Unavailable):
-        arun(FailingBackend(backend, after=4), agent)
+        arun(FailingBackend(backend, after=2), agent)
     assert arun(backend, agent) == 499500
     report = areplay(backend, agent)
     assert (report.identical, report.steps) == (True, 1000)

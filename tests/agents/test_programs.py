@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from failing import FailingBackend
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from programs_world import Broken, Life, Program, outcomes_in, result_of, steps_of
 
@@ -115,7 +115,17 @@ def bounded(examples: int) -> Any:
     return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+OPENED_FIRST: Program = [
+    ("lanes", [[("step", "repeat", 0, 0, False)], [("cancelled",), ("cancelled",)]]),
+    ("cancelled",),
+    ("step", "repeat", 0, 0, False),
+    ("cancelled",),
+]
+"""A lane opens another one before it has made a step: on the branch its own step comes first."""
+
+
 @bounded(200)
+@example(program=OPENED_FIRST, share=0.25, cut=forked)
 @given(program=programs(STEP, CANCELLED), share=st.floats(0, 1), cut=st.sampled_from([torn, forked, rewound]))
 def test_cut_in_an_event_loop(program: Program, share: float, cut: Cut) -> None:
     """What is served comes in the order of the log, and code that runs again sees every outcome come as it came."""

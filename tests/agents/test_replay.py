@@ -125,6 +125,7 @@ def test_how_it_ends(backend: Any, way: Way) -> None:
     assert (found.kind, found.recorded["text"]) == ("did_not_raise", "as recorded")
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_an_open_run_is_replayed_to_the_end_of_its_record(backend: Any, way: Way) -> None:
     talk = Talk(way)
     with pytest.raises(Unavailable):

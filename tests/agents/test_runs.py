@@ -469,6 +469,7 @@ def test_a_run_begun_in_a_step_of_another(backend: Any) -> None:
     assert len(Client(backend).session("outer").state().steps) == 1
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_the_result_is_lost_only_if_it_is_not_on_record(backend: Any, way: Way) -> None:
     """A run that crashed before its end was written goes to its end without doing anything."""
     first, _, outside = two_agents(way)

@@ -386,6 +386,23 @@ class TestCommits:
         assert other.result(30)
         assert everything(disk, "s") == [b"1"]
 
+    def test_an_interrupt_of_the_leader_keeps_nobody_waiting_for_what_was_committed(
+        self, disk: EmbeddedBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        disk.execute(Create("s"))
+
+        def interrupted(*told: object) -> None:
+            raise KeyboardInterrupt
+
+        other: Future[object] = Future()
+        with monkeypatch.context() as patch:
+            patch.setattr(disk._committer, "_notify", interrupted)
+            disk._committer._queue.append(Item(Append("s", (b"1",)), other))
+            with pytest.raises(KeyboardInterrupt):
+                disk.execute(Append("s", (b"2",)))
+        assert other.result(30)
+        assert everything(disk, "s") == [b"1", b"2"]
+
     def test_many_threads_at_once(self, disk: EmbeddedBackend) -> None:
         disk.execute(Create("s"))
 

@@ -22,7 +22,7 @@ from protocol_kit import (
     reads,
 )
 
-from agentstream.errors import StoreError, Unavailable
+from agentstream.errors import StoreError, Unauthorized, Unavailable
 from agentstream.protocol import errors as refusals
 from agentstream.protocol.http import HttpResponse, framed
 from agentstream.protocol.operations import (
@@ -130,8 +130,8 @@ def plain(status: int, **headers: str) -> HttpResponse:
         (plain(409, stream_closed="yes"), False, refusals.StreamConflict),
         (plain(409, producer_expected_seq="1", producer_received_seq="3"), True, refusals.SequenceGap),
         (plain(403, producer_epoch="3"), False, refusals.StaleEpoch),
-        (plain(403), False, StoreError),
-        (plain(401), False, StoreError),
+        (plain(403), False, Unauthorized),
+        (plain(401), False, Unauthorized),
         (plain(404), False, refusals.StreamNotFound),
         (plain(410), False, refusals.StreamGone),
         (plain(413), False, StoreError),

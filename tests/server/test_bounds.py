@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from serving_kit import HANGING, serving
 
 from agentstream.backends.embedded import EmbeddedBackend
@@ -35,7 +36,8 @@ def listening(**settings: Any) -> Iterator[tuple[str, int]]:
     ready = threading.Event()
     config = uvicorn.Config(application, http=running.Connection, ws="none", lifespan="off", log_config=None)
     server = running.Server(config, application, ready.set)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+    # not `server.run`: uvicorn's older ones would make uvloop the event loop of every later test
+    thread = threading.Thread(target=lambda: uvloop.run(server.serve(sockets=[place])))
     address = place.getsockname()
     thread.start()
     try:

@@ -46,7 +46,7 @@ def histories(draw: st.DrawFn) -> list[bytes]:
                     change("status", run, {**worker, "status": status}, draw(st.sampled_from(["insert", "update"])))
                 )
             case "step":
-                input = draw(st.sampled_from([{"n": n}, {"$items": [f"{number}.0-1"]}]))
+                input = draw(st.sampled_from([{"n": n}, {"$items": [f"{number}.0-1"]}, {"$items": [f"{number}.2-3"]}]))
                 effect = draw(st.sampled_from(["repeat", "once"]))
                 value = {**worker, "kind": "k", "name": "s", "input": {"n": n}, "fingerprint": "f", "effect": effect}
                 found.append(change("step", key, {**value, "input": input if n % 5 else {"n": n}}))
@@ -59,6 +59,8 @@ def histories(draw: st.DrawFn) -> list[bytes]:
                 found.append(change("error", f"{run}!{number}", {**worker, "run": run, "name": "E", "text": "t"}))
             case "item":
                 found.append(change("item", f"{number}.0", {**worker, "items": [{"text": "x" * 10}, n]}))
+                if n % 2:
+                    found.append(change("item", f"{number}.2", {**worker, "items": {"$items": [f"{number}.0-1"]}}))
             case "question":
                 found.append(change("question", key, {**worker, "prompt": "?", "kind": "question"}))
             case "answer":

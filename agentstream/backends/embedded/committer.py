@@ -183,9 +183,11 @@ class Committer:
                         changes, first, following = writer.changes, writer.first_id, writer.next_id
         finally:
             # Without the lock: callbacks may submit and execute.
-            if changes:
-                self._notify(changes, first, following)
-            _deliver(batch)
+            try:
+                if changes:
+                    self._notify(changes, first, following)
+            finally:  # an interrupt of this thread, too: others wait for what was committed
+                _deliver(batch)
         return bool(batch)
 
     def _gather(self, batch: list[Item]) -> None:

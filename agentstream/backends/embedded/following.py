@@ -13,6 +13,7 @@ import concurrent.futures
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,6 +21,7 @@ from contextlib import suppress
 from agentstream.backends.driving import Call, Wait
 from agentstream.backends.embedded.connections import Connections
 from agentstream.backends.embedded.reading import changed, last_id
+from agentstream.backends.finalizing import in_collector
 from agentstream.backends.threads import at_work
 from agentstream.errors import StoreError
 from agentstream.protocol.operations import Batch
@@ -74,6 +76,7 @@ class Hub:
         """Begins anew in a forked child: the waiters were the parent's."""
         self._lock = threading.Lock()
         self._entries: dict[str | None, set[Entry]] = {}
+        self._left: deque[Entry] = deque()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._seen = 0
@@ -84,6 +87,7 @@ class Hub:
         """An entry for what comes after `position`. Look once more after this: changes before it wake nobody."""
         entry = Entry(path, position, loop)
         with self._lock:
+            self._forget_left()
             self._entries.setdefault(path, set()).add(entry)
             if not at_work(self._thread) and self._connections.folder is not None:
                 with self._connections.reading() as connection:
@@ -111,8 +115,18 @@ class Hub:
         return batch
 
     def leave(self, entry: Entry) -> None:
-        """Forgets an entry that is not waited for any more."""
-        with self._lock:
+        """Forgets an entry that is not waited for any more; later, if the garbage collector comes over the lock."""
+        self._left.append(entry)
+        if self._lock.acquire(blocking=not in_collector()):
+            try:
+                self._forget_left()
+            finally:
+                self._lock.release()
+
+    def _forget_left(self) -> None:
+        """Forgets the entries that were left. The caller holds the lock."""
+        while self._left:
+            entry = self._left.popleft()
             entries = self._entries.get(entry.path)
             if entries is not None:
                 entries.discard(entry)
@@ -142,6 +156,7 @@ class Hub:
             thread.join()
 
     def _take(self, changes: dict[str, int]) -> list[Entry]:
+        self._forget_left()
         woken: list[Entry] = list(self._entries.pop(None, ()))
         self._changes += 1
         for path in self._pages.keys() & changes.keys():
@@ -163,6 +178,7 @@ class Hub:
         lively_until = 0.0
         while not stop.wait(LIVELY_POLL_SECONDS if time.monotonic() < lively_until else POLL_SECONDS):
             with self._lock:
+                self._forget_left()
                 idle = 0 if self._entries else idle + 1
                 if idle > 500:
                     self._thread = None

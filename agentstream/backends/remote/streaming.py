@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 MOST_UNREAD = 1_048_576
 """Bytes that came and nobody took, at which a server is not read from for a while."""
@@ -78,8 +79,7 @@ class Incoming(asyncio.Protocol):
     # --- asyncio.Protocol --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # what uvloop makes is one, but no instance of the class
 
     def data_received(self, data: bytes) -> None:
         self._pieces.append(data)
