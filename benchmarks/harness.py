@@ -23,6 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]  # the servers are started as the tests do it
+
 Numbers = Mapping[str, float]
 Measure = Callable[[Path, bool], dict[str, float]]
 Role = Callable[..., None]

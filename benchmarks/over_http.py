@@ -21,17 +21,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from harness import Numbers, Row, main, median, ms, quantile
+from node_server import NodeServer
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tools")]
+from agentstream import AsyncClient, Client
+
 if os.environ.get("OFFICIAL_CLIENT"):
     sys.path.insert(0, os.environ["OFFICIAL_CLIENT"])
-
-import httpx  # noqa: E402
-from node_server import NodeServer  # noqa: E402
-
-from agentstream import AsyncClient, Client  # noqa: E402
 
 VALUE = {"text": "a" * 86}
 """One message of 100 bytes. The official client takes its text, which its user makes."""

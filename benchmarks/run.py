@@ -44,6 +44,7 @@ BENCHMARKS: dict[str, int] = {
     "serving": 3,
     "inspector": 3,
     "sdks": 3,
+    "beside_step_persistence": 3,
 }
 """Their names, and how many rounds of each the table takes the median of."""
 

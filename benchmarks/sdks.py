@@ -3,8 +3,9 @@
 A provider on loopback, in a process of its own, answers as real ones do: a call of a tool, then a text of 120 words.
 openai and anthropic: one call of a model, bare and recorded. openai-agents and pydantic-ai: turns of a conversation
 (a model call, a tool, a model call), bare, with the SDK's own memories in a file, and with ours; the bare one keeps
-what was said in a variable. What `SQLiteSession` and `AdvancedSQLiteSession` keep is the conversation: neither goes on
-inside a turn after a crash, nor keeps each call's request, usage and times.
+what was said in a variable. openai-agents once more with items of 1 KB. What `SQLiteSession` and
+`AdvancedSQLiteSession` keep is the conversation: neither goes on inside a turn after a crash, nor keeps each call's
+request, usage and times.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from typing import Any
 from harness import Numbers, Row, kb, main, median, ms, on_disk
 
 WORDS = (Path(__file__).resolve().parent.parent / "LICENSE").read_text().split()
-QUESTION, ANSWER = 40, 120
-"""Words of a question and of an answer."""
+QUESTION, RESULT, ANSWER = 40, 20, 120
+"""Words of a question, of a tool's result and of an answer, which is three times its question."""
+
+LONG_QUESTION, LONG_RESULT = 110, 150
+"""The same where an item is 1 KB."""
 
 
 def words(count: int, seed: object) -> str:
@@ -45,7 +49,10 @@ class Provider(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         said = asked.get("input") or asked.get("messages")
         answer = {"chat/completions": chat, "responses": responses}.get(self.path.removeprefix("/v1/"), messages)
-        body = json.dumps(answer(asked, len(said), bool(asked.get("tools")) and not _has_result(said[-1]))).encode()
+        calls = bool(asked.get("tools")) and not _has_result(said[-1])
+        question = next(each["content"] for each in reversed(said) if each.get("role") == "user")
+        size = ANSWER // QUESTION * len(str(question).split())
+        body = json.dumps(answer(asked, words(size, len(said)), len(said), calls)).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -60,8 +67,8 @@ def _has_result(last: dict[str, Any]) -> bool:
     return last.get("role") == "tool" or last.get("type") == "function_call_output"
 
 
-def chat(asked: Any, place: int, calls: bool) -> Any:
-    message: dict[str, Any] = {"role": "assistant", "content": None if calls else words(ANSWER, place), "refusal": None}
+def chat(asked: Any, text: str, place: int, calls: bool) -> Any:
+    message: dict[str, Any] = {"role": "assistant", "content": None if calls else text, "refusal": None}
     if calls:
         function = {"name": "look_up", "arguments": json.dumps({"name": f"n{place}"})}
         message["tool_calls"] = [{"id": f"call_{place}", "type": "function", "function": function}]
@@ -71,10 +78,10 @@ def chat(asked: Any, place: int, calls: bool) -> Any:
             "choices": [choice], "usage": usage}  # fmt: skip
 
 
-def responses(asked: Any, place: int, calls: bool) -> Any:
-    text = {"type": "output_text", "text": words(ANSWER, place), "annotations": [], "logprobs": []}
+def responses(asked: Any, text: str, place: int, calls: bool) -> Any:
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
     item: dict[str, Any] = {"id": f"msg_{place}", "type": "message", "role": "assistant", "status": "completed"}
-    item["content"] = [text]
+    item["content"] = [part]
     if calls:
         item = {"id": f"fc_{place}", "type": "function_call", "call_id": f"call_{place}", "name": "look_up",
                 "arguments": json.dumps({"name": f"n{place}"}), "status": "completed"}  # fmt: skip
@@ -86,11 +93,10 @@ def responses(asked: Any, place: int, calls: bool) -> Any:
             "tools": [], "error": None, "incomplete_details": None, "instructions": None, "metadata": {}}  # fmt: skip
 
 
-def messages(asked: Any, place: int, calls: bool) -> Any:
+def messages(asked: Any, text: str, place: int, calls: bool) -> Any:
     usage = {"input_tokens": 9, "output_tokens": ANSWER}
     return {"id": f"msg_{place}", "type": "message", "role": "assistant", "model": asked["model"], "usage": usage,
-            "content": [{"type": "text", "text": words(ANSWER, place)}], "stop_reason": "end_turn",
-            "stop_sequence": None}  # fmt: skip
+            "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "stop_sequence": None}  # fmt: skip
 
 
 def serve() -> None:
@@ -166,12 +172,12 @@ def calls(url: str, folder: Path, count: int) -> dict[str, float]:
 Turn = Callable[[str], Awaitable[Any]]
 
 
-async def turns(turn: Turn, count: int) -> tuple[float, float]:
+async def turns(turn: Turn, count: int, question: int = QUESTION) -> tuple[float, float]:
     """Seconds of a turn: the median of all, and of the last tenth."""
     took: list[float] = []
     for number in range(count):
         begun = time.perf_counter()
-        await turn(words(QUESTION, number))
+        await turn(words(question, number))
         took.append(time.perf_counter() - begun)
     return median(took), median(took[-max(1, count // 10) :])
 
@@ -185,12 +191,12 @@ async def agents(openai: Any, folder: Path, count: int) -> dict[str, float]:
 
     set_tracing_disabled(True)
 
-    @function_tool
-    def look_up(name: str) -> str:
-        """Says who somebody is."""
-        return words(20, name)
+    def agent(result: int = RESULT) -> Any:
+        @function_tool
+        def look_up(name: str) -> str:
+            """Says who somebody is."""
+            return words(result, name)
 
-    def agent() -> Any:
         model = OpenAIResponsesModel("gpt-4o", openai)
         return Agent("support", instructions="Be brief.", model=model, tools=[look_up])
 
@@ -222,9 +228,19 @@ async def agents(openai: Any, folder: Path, count: int) -> dict[str, float]:
         }
         for name, way in ways.items():
             found[f"agents {name}"], found[f"agents {name} last"] = await turns(way, count)
-    items = sum(len(json.dumps(item, ensure_ascii=False)) for item in said)
-    found |= {f"agents {name} disk": on_disk(folder / name) for name in ways if name != "bare"}
-    return {**found, "agents items": items}
+    async with AsyncClient(folder / "long") as client:
+        long, session = agent(LONG_RESULT), client.session("chat")
+        found["agents long"], found["agents long last"] = await turns(
+            lambda prompt: run_durable(long, prompt, session), count, LONG_QUESTION
+        )
+        found["agents long items"] = size(await AgentStreamSession(session).get_items())
+    found |= {f"agents {name} disk": on_disk(folder / name) for name in (*ways, "long") if name != "bare"}
+    return {**found, "agents items": size(said)}
+
+
+def size(items: list[Any]) -> int:
+    """Bytes of what was said, as JSON."""
+    return sum(len(json.dumps(item, ensure_ascii=False)) for item in items)
 
 
 async def pydantic(openai: Any, folder: Path, count: int) -> dict[str, float]:
@@ -243,7 +259,7 @@ async def pydantic(openai: Any, folder: Path, count: int) -> dict[str, float]:
         @made.tool_plain
         def look_up(name: str) -> str:
             """Says who somebody is."""
-            return words(20, name)
+            return words(RESULT, name)
 
         return made
 
@@ -301,6 +317,9 @@ def rows(numbers: Numbers) -> list[Row]:
         took, last, disk = (numbers[f"agents {name}{part}"] for part in ("", " last", " disk"))
         found.append(Row(f"{what}: a turn, p50", ms(took), f"bare {ms(bare)}; the last ones {ms(last)}", took / bare))
         found.append(Row(f"… {turns}: disk", kb(disk), f"items {kb(items)}", disk / items))
+        if name == "ours":
+            disk, new = numbers["agents long disk"], numbers["agents long items"]
+            found.append(Row("… with items of 1 KB: disk", kb(disk), f"items {kb(new)}", disk / new, 3))
     took, last, disk = (numbers[f"pydantic ours{part}"] for part in ("", " last", " disk"))
     bare, items = numbers["pydantic bare"], numbers["pydantic items"]
     found.append(

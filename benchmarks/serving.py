@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import sys
 import tempfile
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness import Numbers, Row, main, median, ms
-
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / "tools")]
-
-from node_server import NodeServer  # noqa: E402
-from our_server import OurServer  # noqa: E402
+from node_server import NodeServer
+from our_server import OurServer
 
 BODY = b'{"text":"' + b"a" * 89 + b'"}'
 CONNECTIONS = 32

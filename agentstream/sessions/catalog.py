@@ -9,6 +9,7 @@ import msgspec
 
 from agentstream.errors import Locked, StoreError
 from agentstream.sessions.claims import holder_alive
+from agentstream.sessions.prices import Used
 from agentstream.sessions.steps import text
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ class Summary(msgspec.Struct, frozen=True):
 
     `status` is its last run's: "abandoned" where that should run and nobody does, "unreadable"
     for a session whose stream is there but cannot be read (then `title` says why), "erased" for
-    one whose key was forgotten. Of an encrypted session whose key is not here, title, agent and
-    tags are not known.
+    one whose key was forgotten. Of an encrypted session whose key is not here, title, agent,
+    tags, `used` (what its model calls used, by model) and `failures` (steps and runs that
+    failed, each attempt counted) are not known.
     """
 
     id: str
@@ -36,6 +38,8 @@ class Summary(msgspec.Struct, frozen=True):
     agent: str | None = None
     tags: tuple[tuple[str, Any], ...] = ()
     sealed: bool = False
+    used: tuple[Used, ...] = ()
+    failures: int = 0
 
 
 def run_status(log: Log, state: State) -> Steps[str | None]:

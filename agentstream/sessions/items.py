@@ -6,6 +6,10 @@ element of a list is written once, in an `item` event, and every list with it sa
 element by itself, so there is no chain to walk: forks, parallel lanes and lists that were cut or reordered are alike.
 In an element, as anywhere in a record, a long text may be a reference (`repeats.py`); a list in it is whole.
 
+Each run numbers its items anew, so a conversation of many runs is many ranges. Where they become too many for one list,
+an `item` event gives neighbours among them ids in a row: its `items` are ranges, of elements alone and never of such
+ids, so an element is found in one step more, however often it was given another id.
+
 The codec escapes dicts of the user's whose keys begin with `$`, so an `$items` object in a record is always ours.
 `packing.py` writes what is read here.
 """
@@ -13,11 +17,12 @@ The codec escapes dicts of the user's whose keys begin with `$`, so an `$items` 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from agentstream.errors import NotFound
-from agentstream.sessions.repeats import ITEMS, EventId, Find, referred, standing_at
+from agentstream.sessions.repeats import ITEMS, WITH_TEXTS, EventId, Find, referred, standing_at
 
 _RANGE = re.compile(r"(\d{1,18})\.(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
 
@@ -29,8 +34,11 @@ def _no_sources(source: EventId) -> None:
     return None
 
 
-Earlier = Callable[[int, int], "tuple[str, list[Any]] | None"]
+Earlier = Callable[[int, int], "tuple[str, Any] | None"]
 """The `item` event that holds an element (claim, number), where it is not here: its key and its elements."""
+
+LONGEST = 1 << 53
+"""Elements beyond which an `item` event was made up by somebody."""
 
 
 def _nothing_earlier(claim: int, number: int) -> None:
@@ -47,13 +55,30 @@ class Items:
         self._earlier = earlier
         self._claims: dict[int, dict[int, Any]] = {}
         self._whole: dict[int, dict[int, Any]] = {}
+        self._renamed: dict[int, list[tuple[int, int, int, int]]] = {}
+        self._origins: dict[ItemId, ItemId] = {}
+        self._looked: set[str] = set()
 
-    def add(self, first_id: str, items: Iterable[Any]) -> None:
-        """Takes in one `item` event; an id keeps its first element. Raises NotFound for a malformed id."""
+    def add(self, first_id: str, items: Any) -> None:
+        """Takes in one `item` event, its elements or ranges of others; an id keeps its first element.
+
+        Raises NotFound for a malformed id.
+        """
         claim, first, _ = parse_range(first_id)
+        if type(items) is dict:
+            self._add_renamed(claim, first, items)
+            return
         held = self._claims.setdefault(claim, {})
         for number, item in enumerate(items, first):
             held.setdefault(number, item)
+
+    def _add_renamed(self, claim: int, number: int, items: dict[str, Any]) -> None:
+        renamed = self._renamed.setdefault(claim, [])
+        for text in ranges_in(items) or ():
+            other, first, last = parse_range(text)
+            renamed.append((number, number + last - first, other, first))
+            number += max(0, last - first + 1)
+        renamed.sort()
 
     def resolve(self, data: Any) -> Any:
         """`data` with every list of ranges as the list it stands for, and every reference as what it points at.
@@ -71,23 +96,53 @@ class Items:
     def range(self, text: str) -> Iterator[Any]:
         """The elements of one range. Raises NotFound for one that is malformed or not in the session."""
         claim, first, last = parse_range(text)
-        held, whole = self._claims.get(claim, {}), self._whole.setdefault(claim, {})
         for number in range(first, last + 1):
-            if number not in whole:
-                before = self._earlier(claim, number)
-                if before is not None:
-                    self._add_earlier(before)
-                    held = self._claims[claim]
-            if number not in held:  # also ends a range without end in a record that somebody made up
-                raise NotFound(f"item {claim}.{number} (of {text}) is not in this session: its record is incomplete")
-            if number not in whole:
-                whole[number] = self.resolve_same(held[number])
-            yield whole[number]
+            at, place = self.origin((claim, number))
+            whole = self._whole.setdefault(at, {})
+            if place not in whole:
+                if (at, place) != (claim, number):
+                    self._look_back(at, place)
+                held = self._claims.get(at, {})
+                if place not in held:  # also ends a range without end in a record that somebody made up
+                    raise NotFound(
+                        f"item {claim}.{number} (of {text}) is not in this session: its record is incomplete"
+                    )
+                whole[place] = self.resolve_same(held[place])
+            yield whole[place]
 
-    def _add_earlier(self, event: tuple[str, list[Any]]) -> None:
-        claim, first, _ = parse_range(event[0])
+    def origin(self, id: ItemId) -> ItemId:
+        """The id under which an element was written, of any of its ids; `id` itself where the session has none such."""
+        found = self._origins.get(id)
+        if found is not None:
+            return found
+        claim, number = id
+        self._look_back(claim, number)
+        found = id if number in self._claims.get(claim, ()) else self._renamed_from(claim, number)
+        if found is not None:
+            self._origins[id] = found
+        return found or id
+
+    def _renamed_from(self, claim: int, number: int) -> ItemId | None:
+        renamed = self._renamed.get(claim, ())
+        place = bisect_right(renamed, (number, LONGEST)) - 1
+        if place < 0 or renamed[place][1] < number:
+            return None
+        first, _, other, begin = renamed[place]
+        return other, begin + number - first
+
+    def _look_back(self, claim: int, number: int) -> None:
+        before = self._earlier(claim, number) if number not in self._whole.get(claim, ()) else None
+        if before is not None and before[0] not in self._looked:
+            self._looked.add(before[0])
+            self._add_earlier(*before)
+
+    def _add_earlier(self, first_id: str, items: Any) -> None:
+        if type(items) is dict:
+            self.add(first_id, items)
+            return
+        claim, first, _ = parse_range(first_id)
         held, whole = self._claims.setdefault(claim, {}), self._whole.setdefault(claim, {})
-        for number, item in enumerate(event[1], first):
+        for number, item in enumerate(items, first):
             if number not in whole:
                 held[number] = item
 
@@ -99,7 +154,22 @@ class Items:
 
     def _put_in(self, data: dict[str, Any], inside: Callable[[Any], Any]) -> Any:
         place = referred(data)
-        return map_dict(data, inside) if place is None else standing_at(place, self._find)
+        if place is None:
+            return map_dict(data, inside)
+        found = standing_at(place, self._find)
+        return self._with_texts(found) if place[0][1] == WITH_TEXTS else found
+
+    def _with_texts(self, data: Any) -> Any:
+        """What stands in an outcome: its references are to texts, which is as far as they go."""
+        if type(data) is list:
+            return map_list(data, self._with_texts)
+        if type(data) is not dict:
+            return data
+        place = referred(data)
+        if place is None:
+            return map_dict(data, self._with_texts)
+        found = standing_at(place, self._find)
+        return found if type(found) is str else data  # which nobody but somebody else wrote there
 
 
 def ranges_in(data: dict[str, Any]) -> list[str] | None:
@@ -108,18 +178,37 @@ def ranges_in(data: dict[str, Any]) -> list[str] | None:
     return ranges if type(ranges) is list and all(type(part) is str for part in ranges) else None
 
 
+def count_of(items: Any) -> int | None:
+    """How many elements the `items` of an `item` event are; None where they are none of ours."""
+    if type(items) is list:
+        return len(items)
+    ranges = ranges_in(items) if type(items) is dict else None
+    if ranges is None:
+        return None
+    try:
+        count = sum(max(0, last - first + 1) for _, first, last in map(parse_range, ranges))
+    except NotFound:
+        return None
+    return count if count <= LONGEST else None
+
+
 def write_ranges(ids: Iterable[ItemId]) -> Iterator[str]:
     """`3.0-17`, `5.2`: neighbours joined."""
+    return (_range_text(*run) for run in joined(ids))
+
+
+def joined(ids: Iterable[ItemId]) -> Iterator[tuple[int, int, int]]:
+    """The same as values: claim, first and last number."""
     claim = first = last = -1
     for at, number in ids:
         if at == claim and number == last + 1:
             last = number
             continue
         if claim >= 0:
-            yield _range_text(claim, first, last)
+            yield claim, first, last
         claim, first, last = at, number, number
     if claim >= 0:
-        yield _range_text(claim, first, last)
+        yield claim, first, last
 
 
 def _range_text(claim: int, first: int, last: int) -> str:

@@ -11,7 +11,7 @@ The fingerprint is that of the plain value, so it is the same wherever its parts
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -162,7 +162,7 @@ def _part(data: Any, size: int, packed: bool, found: _Found) -> tuple[Any, int]:
         found.append(Large(ref, source=found.moved.get(ref.address)))
         return data, size
     if size <= LIMIT and MARK not in codec.dumps(data):
-        return data, size
+        return data, _written(data, size) if packed else size
     if kind is dict and len(data) == 1 and type(data.get("$bytes")) is str:
         return _bytes(data, size, found)
     inner = _Found(found.address, found.moved)
@@ -193,6 +193,13 @@ def _list(data: list[Any], packed: bool, found: _Found) -> tuple[list[Any], int]
         made.append(done)
         left += size + 1
     return made, _RANGES if ranges and worth_packing(made) is not None else left
+
+
+def _written(data: Any, size: int) -> int:
+    """About how many bytes a part takes that stays as it is: a list as ranges, though it may be most of the value."""
+    if type(data) is list:
+        return min(size, _RANGES) if worth_packing(data) is not None else size
+    return sum(_written(part, _size(part)) + len(key) + 4 for key, part in data.items()) if type(data) is dict else size
 
 
 def _size(data: Any) -> int:
@@ -261,15 +268,25 @@ def attachments_in(events: Iterable[Event]) -> list[Attachment]:
     return list(found)
 
 
-def fetch(told: Step | Run, *, call: bool = False) -> Steps[None]:
-    """Reads what the result of a step or run (with `call` the arguments of a run) has in blobs, so that it is there
-    at once when it is asked for. Raises BlobLost."""
-    event = told.start if call else told.outcome  # type: ignore[union-attr]
+def fetch(told: Step | Run) -> Steps[None]:
+    """Reads what the result of a step or run has in blobs, so that it is there at once when it is asked for.
+
+    Raises BlobLost.
+    """
+    return _fetched(told.outcome, lambda: told.stored_result)
+
+
+def fetch_call(run: Run) -> Steps[None]:
+    """As `fetch`, what the arguments of a run have in blobs."""
+    return _fetched(run.start, lambda: run.stored_arguments)
+
+
+def _fetched(event: Event | None, data: Callable[[], Any]) -> Steps[None]:
     blobs = event.blobs if event is not None else None
     if event is None or blobs is None or not any(mark in event.raw for mark in BY_REFERENCE):
         return
     try:
-        for ref in _values_in(told.stored_arguments if call else told.stored_result):  # type: ignore[union-attr]
+        for ref in _values_in(data()):
             yield from blobs.fetched(ref, partial(_formed, ref))
     except BlobLost as error:
         raise named(error, event) from error

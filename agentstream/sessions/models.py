@@ -118,7 +118,7 @@ class Step(Worked):
     effect: Literal["repeat", "once", "pure"] | None = None
     code: str | None = Field(None, description="the place in the code that made the call: file:line in function")
     idempotency_key: str | None = None
-    result: Any = Field(None, description="of a step that is told when it is over: it has no outcome beside it")
+    result: Any = Field(None, description="of a step that is told when it is over: no outcome stands beside it")
     error: dict[str, Any] | None = Field(None, description="as result")
 
     @model_validator(mode="after")
@@ -180,6 +180,8 @@ class Delta(Worked):
     kind: Literal["text", "reasoning", "args"]
     text: str
     attempt: int
+    name: str | None = Field(None, description="of arguments: the tool, once for each call; `target` is the call's id")
+    message: str | None = Field(None, description="beside `name`: the message that the call will be a part of")
 
 
 class ToolCall(Worked):
@@ -213,7 +215,9 @@ class Answer(Model):
 class Item(Worked):
     """Elements of lists, stored once. Key: the id of the first, `<claim>.<number>`; the others follow it."""
 
-    items: list[Any]
+    items: list[Any] | dict[Literal["$items"], list[str]] = Field(
+        description="the elements; or {$items: [ranges of item ids]}, which get ids in a row beside their own"
+    )
 
 
 class State(Worked):

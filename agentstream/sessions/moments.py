@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
 from agentstream.sessions.events import timestamp
@@ -29,6 +30,9 @@ def read(stored: object) -> datetime | None:
     """The moment of a stored text, in UTC; None where it is none. Without a zone it is taken for UTC."""
     if not isinstance(stored, str):
         return None
+    if len(stored) == 24 and stored[23] == "Z":  # as we write it, which is read a hundred thousand times
+        with suppress(ValueError):
+            return datetime.fromisoformat(f"{stored[:23]}+00:00")
     # Python 3.10 reads neither a Z nor other than three or six digits of a second
     plain = _FRACTION.sub(lambda found: found[1] or found[2].ljust(7, "0"), stored.strip())
     plain = plain[:-1] + "+00:00" if plain[-1:] in ("Z", "z") else plain

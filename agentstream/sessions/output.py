@@ -39,6 +39,10 @@ class Piece(msgspec.Struct):
     kind: str
     source: str
     void: bool = False
+    name: str | None = None
+    """Of arguments: the tool that is called, where its deltas say so; the target is the call's id."""
+    message: str | None = None
+    """And the message that the call will be a part of."""
     _parts: list[str] = msgspec.field(default_factory=list)
 
     @property
@@ -53,6 +57,8 @@ class Change(msgspec.Struct, frozen=True):
     kind: str
     text: str
     replaces: bool = False
+    name: str | None = None
+    message: str | None = None
 
 
 class Output:
@@ -177,11 +183,13 @@ class _Told:
             self._from.setdefault(source, []).append(piece)
             self._place(source)
         piece._parts.append(said)
+        piece.name = piece.name or text(event, "name") or None
+        piece.message = piece.message or text(event, "message") or None
         if piece.void:
             return []
         if self._of[target, kind][-1] is not piece:  # two write to one target at once: each is whole
-            return [Change(target, kind, self.standing(target, kind), True)]
-        return [Change(target, kind, said)]
+            return [Change(target, kind, self.standing(target, kind), True, piece.name, piece.message)]
+        return [Change(target, kind, said, False, piece.name, piece.message)]
 
     def _place(self, source: str) -> None:
         place, tilde, _ = source.rpartition("~")

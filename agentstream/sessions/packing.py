@@ -12,21 +12,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from agentstream.errors import NotFound
 from agentstream.sessions.codec import dumps
-from agentstream.sessions.items import ItemId, Items, map_dict, map_list, parse_range, ranges_in, write_ranges
+from agentstream.sessions.items import (
+    ItemId,
+    Items,
+    count_of,
+    joined,
+    map_dict,
+    map_list,
+    parse_range,
+    ranges_in,
+    write_ranges,
+)
 from agentstream.sessions.repeats import (
     ITEMS,
     SHORTEST,
     SOURCES,
+    WITH_TEXTS,
     EventId,
     Place,
     Sources,
     long_texts,
+    parts_with_texts,
     plain_parts,
     reference,
     referred,
@@ -50,6 +62,10 @@ LARGEST = 1 << 16
 LARGEST_BLOCK = 1 << 18
 """Bytes of elements that one event holds: a list may begin longer than a message should be."""
 
+MOST = 12
+"""Ranges of one list, beyond which neighbours among them get ids in a row if half as many stood so before: a
+conversation of many runs, or one that another interrupts time and again, would name more of them each time."""
+
 RECALLED = 2000
 """A worker that takes a session over knows what its last events hold and refer to: opening costs what the tail does."""
 
@@ -58,6 +74,9 @@ NAMED_BY_USERS = frozenset(("message", "tool_call"))
 
 Change = tuple[str, str, dict[str, Any]]
 """An event to be written: type, key and value."""
+
+Block = tuple[str, Any]
+"""Elements that get ids: the id of the first, and a list of new ones or an `$items` object of known ones."""
 
 
 class Packer:
@@ -73,6 +92,10 @@ class Packer:
         self.claim = claim
         self.known: dict[bytes, ItemId] = {}
         self.lock = RLock()
+        self._digests: dict[ItemId, bytes] = {}
+        self._origins: dict[ItemId, ItemId] = {}
+        self._after: dict[ItemId, ItemId] = {}
+        """By the end of a range, the beginning of the one that came after it in a list."""
         self._places: dict[bytes, Place] = {}
         self._noted: set[tuple[str, str]] = set()
         self._next = first
@@ -88,20 +111,27 @@ class Packer:
                     continue
                 with suppress(NotFound, RecursionError):  # made up by somebody: it says nothing then
                     self._recall_parts(event, items, sources)
+                    before: ItemId | None = None
                     for text in _ranges_of(event):
                         claim, first, last = parse_range(text)
+                        if before is not None:
+                            self._after.setdefault(before, (claim, first))
+                        before = (claim, last)
                         ends = {(claim, first), (claim, last)}
                         if not ends <= learnt:  # else it is within one that is known, or nearly
                             self.learn(text, items.range(text))
+                            self._learn_origins(claim, range(first, last + 1), items)
                             learnt |= ends
                             learnt |= {(claim, number) for number in range(first, last + 1)}
 
     def _recall_parts(self, event: Event, items: Items, sources: Sources) -> None:
         source = (event.claim or 0, event.type, event.key)
+        refers = b'"$same"' in event.raw
         # of what was written under a claim, what counts is the first of its key
         if event.mark is None and (event.claim is not None or sources.first(source) is event):
-            self._note_parts(source, event.value)
-        for part in _objects_of_one(event.value):
+            whole = items.resolve_same(event.value) if refers and event.type == WITH_TEXTS else event.value
+            self._note_parts(source, event.value, whole)
+        for part in _objects_of_one(event.value) if refers else ():
             place = referred(part)
             if place is not None:
                 self._places.setdefault(_digest(dumps(items.resolve_same(part))), place)
@@ -111,26 +141,37 @@ class Packer:
         claim, first, _ = parse_range(first_id)
         with self.lock:
             for number, item in enumerate(items, first):
-                self.known.setdefault(_digest(dumps(item)), (claim, number))
+                digest = self._digests[claim, number] = _digest(dumps(item))
+                self.known.setdefault(digest, (claim, number))
                 if claim == self.claim:
                     self._next = max(self._next, number + 1)
 
-    def _note(self, kind: str, key: str, value: dict[str, Any]) -> None:
-        """An event is written: what it says can be referred to from now on."""
+    def _learn_origins(self, claim: int, numbers: Iterable[int], items: Items) -> None:
+        for number in numbers:
+            origin = items.origin((claim, number))
+            if origin != (claim, number):
+                self._origins[claim, number] = origin
+
+    def _note(self, kind: str, key: str, value: dict[str, Any], whole: dict[str, Any]) -> None:
+        """An event is written: what it says can be referred to from now on. `whole` is it without references."""
         if kind not in SOURCES or (kind, key) in self._noted:  # of two with one key the first is meant
             return
         if kind in NAMED_BY_USERS:
             self._noted.add((kind, key))
-        self._note_parts((self.claim, kind, key), value)
+        self._note_parts((self.claim, kind, key), value, whole)
 
-    def _note_parts(self, source: EventId, value: dict[str, Any]) -> None:
+    def _note_parts(self, source: EventId, value: dict[str, Any], whole: dict[str, Any]) -> None:
         for pointer, text in long_texts(value, ""):
             self._places.setdefault(_digest(dumps(text)), (source, pointer))
+        parts: list[tuple[str, Any]] = []
         if source[1] == "step":
-            for pointer, part in plain_parts(value.get("input"), "/input"):
-                text = dumps(part)
-                if SHORTEST <= len(text) <= LARGEST:
-                    self._places.setdefault(_digest(text), (source, pointer))
+            parts = plain_parts(value.get("input"), "/input")
+        elif source[1] == WITH_TEXTS:
+            parts = parts_with_texts(value.get("result"), whole.get("result"), "/result")
+        for pointer, part in parts:
+            text = dumps(part)
+            if SHORTEST <= len(text) <= LARGEST:
+                self._places.setdefault(_digest(text), (source, pointer))
 
     # --- what is written ---------------------------------------------------------------------------------------------
 
@@ -139,31 +180,30 @@ class Packer:
         if packed is not None and len(dumps(value.get(packed))) < SHORTEST:
             return [(kind, key, value)]  # most are small
         with self.lock:
+            whole = value
             changes: list[Change] = []
             if packed is not None and packed in value:
-                data, block = self.pack(value[packed], parts=kind == "step")
+                data, blocks = self.pack(value[packed], parts=kind == "step")
                 value = {**value, packed: data}
-                if block is not None:
+                for block in blocks:
                     changes += _item_events(*block)
             changes.append((kind, key, value))
             for change in changes:
-                self._note(*change)
+                self._note(*change, whole if change[2] is value else change[2])
             return changes
 
-    def pack(self, data: Any, *, parts: bool = False) -> tuple[Any, tuple[str, list[Any]] | None]:
-        """`data` with its long lists as ranges, and the block of elements that are new: its id and the elements.
+    def pack(self, data: Any, *, parts: bool = False) -> tuple[Any, list[Block]]:
+        """`data` with its long lists as ranges, and what must be written before it.
 
-        Outermost lists first; no list inside an element of a packed list is packed. Known texts become references, in
-        elements too, and with `parts` dicts and lists that an earlier input has. `data` is not changed, and shares what
-        was not replaced with the result.
+        Outermost lists first; no list inside an element of a packed list is packed. Known texts become references, and
+        in elements (with `parts`, everywhere) dicts and lists that an earlier input or outcome has. `data` is not
+        changed, and shares what was not replaced with the result.
         """
         with self.lock:
-            first = self._next
-            new: list[Any] = []
-            packed = self._short(self._packed(data, new), parts=parts)
-            return packed, (f"{self.claim}.{first}", new) if new else None
+            new: list[Block] = []
+            return self._short(self._packed(data, new), parts=parts), new
 
-    def _packed(self, data: Any, new: list[Any]) -> Any:
+    def _packed(self, data: Any, new: list[Block]) -> Any:
         if type(data) is dict:
             return map_dict(data, lambda value: self._packed(value, new))
         if type(data) is not list:
@@ -172,25 +212,75 @@ class Packer:
         ranges = self._ranges(data, texts, new) if texts is not None else None
         return map_list(data, lambda value: self._packed(value, new)) if ranges is None else ranges
 
-    def _ranges(self, data: list[Any], texts: list[bytes], new: list[Any]) -> Any:
+    def _ranges(self, data: list[Any], texts: list[bytes], new: list[Block]) -> Any:
         """The list as ranges; as it is if they would take more."""
         ids: list[ItemId] = []
         fresh: dict[bytes, ItemId] = {}
         unseen: list[Any] = []
+        following: ItemId | None = None
         for item, text in zip(data, texts, strict=True):
             digest = _digest(text)
-            known = self.known.get(digest) or fresh.get(digest)
+            if following is not None and self._digests.get(following) == digest:
+                known = following  # one that is there twice: the one that goes on where the last ended
+            else:
+                known = self.known.get(digest) or fresh.get(digest)
             if known is None:
                 known = fresh[digest] = (self.claim, self._next + len(fresh))
                 unseen.append(item)
             ids.append(known)
+            following = (known[0], known[1] + 1)
         packed = {ITEMS: list(write_ranges(ids))}
         if len(dumps(packed)) >= sum(map(len, texts)):
             return data
-        self.known |= fresh
-        self._next += len(fresh)
-        new += map(self._short, unseen)
+        for digest, id in fresh.items():
+            self._keep(digest, id)
+        if unseen:
+            self._put(new, [self._short(item, parts=True) for item in unseen], len(unseen))
+        if len(packed[ITEMS]) > MOST:
+            packed = {ITEMS: list(write_ranges(self._in_a_row(ids, new)))}
         return packed
+
+    def _keep(self, digest: bytes, id: ItemId) -> None:
+        self.known[digest] = id
+        self._digests[id] = digest
+
+    def _put(self, new: list[Block], items: Any, count: int) -> None:
+        """Gives the next ids to so many elements."""
+        last = new[-1][1] if new else None
+        if type(last) is list and type(items) is list:
+            last += items
+        else:
+            new.append((f"{self.claim}.{self._next}", items))
+        self._next += count
+
+    def _in_a_row(self, ids: list[ItemId], new: list[Block]) -> list[ItemId]:
+        """The list by fewer ranges: some neighbours get ids in a row, which later lists have in common with this one.
+
+        What was said last is taken together at each time, and with it what is not much more than that: so an element
+        is written about again only when there are twice as many.
+        """
+        runs = list(joined(ids))
+        seen = 0
+        for (at, _, end), (follower, begin, _) in pairwise(runs):
+            seen += self._after.get((at, end)) == (follower, begin)
+            self._after[at, end] = (follower, begin)
+        if seen < MOST // 2:
+            return ids  # a list like no other
+        origins = [self._origins.get(id, id) for id in ids]
+        ends = list(accumulate(last - first + 1 for _, first, last in runs))
+        begins = [0, *ends[:-1]]
+        weights = [sum(1 for _ in joined(origins[begin:end])) for begin, end in zip(begins, ends, strict=True)]
+        heavier = 0
+        while heavier < len(runs) - MOST // 2 and weights[heavier] > sum(weights[heavier + 1 :]):
+            heavier += 1
+        begin = begins[heavier]
+        first = self._next
+        self._put(new, {ITEMS: list(write_ranges(origins[begin:]))}, len(ids) - begin)
+        made = [(self.claim, number) for number in range(first, self._next)]
+        for id, made_id, origin in zip(ids[begin:], made, origins[begin:], strict=True):
+            self._keep(self._digests[id], made_id)
+            self._origins[made_id] = origin
+        return [*ids[:begin], *made]
 
     def _short(self, data: Any, *, parts: bool = False) -> Any:
         """`data` with references in the place of what the session holds."""
@@ -217,8 +307,11 @@ class Packer:
         return short if len(dumps(short)) < len(text) else data
 
 
-def _item_events(first_id: str, items: list[Any]) -> Iterator[Change]:
-    """A block of new elements as events of about `LARGEST_BLOCK` at most, at least one element each."""
+def _item_events(first_id: str, items: Any) -> Iterator[Change]:
+    """A block as events of about `LARGEST_BLOCK` at most, at least one element each."""
+    if type(items) is dict:
+        yield "item", first_id, {"items": items}
+        return
     claim, first, _ = parse_range(first_id)
     held: list[Any] = []
     size = 0
@@ -244,13 +337,13 @@ def worth_packing(data: list[Any]) -> list[bytes] | None:
 def _ranges_of(event: Event) -> Iterator[str]:
     """The ranges that an event refers to; of an item event, the one it holds."""
     if event.type != "item":
-        for part in _objects_of_one(event.value):
+        for part in _objects_of_one(event.value) if b'"$items"' in event.raw else ():
             yield from ranges_in(part) or ()
         return
     claim, first, _ = parse_range(event.key)
-    held = event.value.get("items")
-    if claim == event.claim and isinstance(held, list) and held:
-        yield f"{claim}.{first}-{first + len(held) - 1}"
+    count = count_of(event.value.get("items"))
+    if claim == event.claim and count:
+        yield f"{claim}.{first}-{first + count - 1}"
 
 
 def _objects_of_one(value: Any) -> Iterator[dict[str, Any]]:

@@ -61,6 +61,16 @@ KNOWN: Prices = {
 }
 
 
+class Used(msgspec.Struct, frozen=True):
+    """What the calls of one model used; `cached_tokens` are those of the input that the provider had read before."""
+
+    model: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What calls cost. `dollars` are those of the models with a price; `unpriced` names the others."""
 
@@ -123,22 +133,44 @@ def price_of(model: str, prices: Prices) -> Price | None:
 
 def cost_of(outcomes: Iterable[Event], prices: Prices, *, model: str | None = None) -> Cost:
     """What these outcomes' model calls cost; with `model`, what they would cost of that one."""
+    return cost_of_used(used_by(mapping(event, "usage") for event in outcomes), prices, model=model)
+
+
+def used_by(usages: Iterable[Mapping[str, Any]]) -> tuple[Used, ...]:
+    """What calls used, by model, in the order in which the models were first called; `usages` as outcomes hold them."""
+    found: list[Used] = []
+    for usage in usages:
+        given, said = _tokens(usage, "input_tokens"), _tokens(usage, "output_tokens")
+        if given or said:
+            again = min(_tokens(usage, "cached_tokens"), given)
+            found.append(Used(str(usage.get("model") or ""), 1, given, said, again))
+    return summed(found)
+
+
+def summed(used: Iterable[Used]) -> tuple[Used, ...]:
+    """The same, once for each model."""
+    found: dict[str, tuple[int, int, int, int]] = {}
+    for each in used:
+        calls, read, written, cached = found.get(each.model, (0, 0, 0, 0))
+        read, written = read + each.input_tokens, written + each.output_tokens
+        found[each.model] = (calls + each.calls, read, written, cached + each.cached_tokens)
+    return tuple(Used(model, *counts) for model, counts in found.items())
+
+
+def cost_of_used(used: Iterable[Used], prices: Prices, *, model: str | None = None) -> Cost:
+    """What that cost; with `model`, what it would cost of that one."""
     dollars, calls, read, written = 0.0, 0, 0, 0
     unpriced: dict[str, None] = {}
-    for event in outcomes:
-        usage = mapping(event, "usage")
-        given, said = _tokens(usage, "input_tokens"), _tokens(usage, "output_tokens")
-        if not given and not said:
-            continue
-        calls, read, written = calls + 1, read + given, written + said
-        name = model or str(usage.get("model") or "")
+    for each in used:
+        calls, read, written = calls + each.calls, read + each.input_tokens, written + each.output_tokens
+        name = model or each.model
         price = price_of(name, prices)
         if price is None:
             unpriced[name or "a model that is not named"] = None
             continue
-        cached = min(_tokens(usage, "cached_tokens"), given)
+        fresh, again = each.input_tokens - each.cached_tokens, each.cached_tokens
         before = price.cached if price.cached is not None else price.input
-        dollars += ((given - cached) * price.input + cached * before + said * price.output) / MILLION
+        dollars += (fresh * price.input + again * before + each.output_tokens * price.output) / MILLION
     return Cost(dollars, calls, read, written, tuple(unpriced))
 
 

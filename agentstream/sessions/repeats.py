@@ -2,9 +2,11 @@
 
 What a model answers stands in its `message`, and again in the list of the next request; a system prompt and a schema
 stand in every request. So a long text that an event of the session holds, or a part of a step's input that an earlier
-input holds, is written as `{"$same": [claim, type, key, pointer]}`: the event of that type and key that was written
-under that claim (0: under none), and in its value the place, as a JSON pointer (RFC 6901). What stands there is the
-thing itself, never another reference, and earlier in the log: any cut of it, and any fork, holds both.
+input or outcome holds, is written as `{"$same": [claim, type, key, pointer]}`: the event of that type and key that was
+written under that claim (0: under none), and in its value the place, as a JSON pointer (RFC 6901). What stands there is
+the thing itself, never another reference, and earlier in the log: any cut of it, and any fork, holds both. In a part of
+an outcome (what a model answered, which the next request holds) long texts may be references to the texts themselves:
+one step further, and there it ends.
 
 The codec escapes dicts of the user's whose keys begin with `$`, so a `$same` object in a record is always ours.
 """
@@ -26,6 +28,9 @@ SHORTEST = 96
 
 SOURCES = frozenset(("run", "step", "outcome", "item", "message", "tool_call"))
 """Types of events that are referred to: their values are read as they were written."""
+
+WITH_TEXTS = "outcome"
+"""The type of events in whose parts that are referred to texts may be references."""
 
 SAME = "$same"
 ITEMS = "$items"
@@ -117,20 +122,25 @@ def long_texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def plain_parts(value: Any, path: str) -> list[tuple[str, Any]]:
     """The dicts and lists in a stored value that hold no reference, each with its pointer; `value` too."""
+    return parts_with_texts(value, value, path)
+
+
+def parts_with_texts(stored: Any, whole: Any, path: str) -> list[tuple[str, Any]]:
+    """The same of a value that is stored with references: its parts that hold none but to texts, as they are whole."""
     found: list[tuple[str, Any]] = []
-    _add_plain(value, path, found)
+    _add_parts(stored, whole, path, found)
     return found
 
 
-def _add_plain(value: Any, path: str, found: list[tuple[str, Any]]) -> bool:
-    if type(value) is dict and len(value) == 1 and not value.keys().isdisjoint((SAME, ITEMS)):
-        return False
+def _add_parts(stored: Any, whole: Any, path: str, found: list[tuple[str, Any]]) -> bool:
+    if type(stored) is dict and len(stored) == 1 and not stored.keys().isdisjoint((SAME, ITEMS)):
+        return type(whole) is str
     plain = True
-    for name, part in _parts(value):
+    for name, part in _parts(stored):
         if type(part) in (dict, list):
-            plain = _add_plain(part, f"{path}/{_escaped(name)}", found) and plain
+            plain = _add_parts(part, whole[name], f"{path}/{_escaped(name)}", found) and plain
     if plain:
-        found.append((path, value))
+        found.append((path, whole))
     return plain
 
 

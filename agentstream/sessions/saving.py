@@ -17,7 +17,7 @@ from agentstream.protocol.operations import Append, Create, Delete
 from agentstream.sessions.counting import REWOUND, rewound_to
 from agentstream.sessions.events import Event
 from agentstream.sessions.history import Head, Mark, Names, Span, name_hash, root_of
-from agentstream.sessions.items import parse_range
+from agentstream.sessions.items import count_of, parse_range
 from agentstream.sessions.log import Log, Saved
 from agentstream.sessions.snapshots import (
     BYTES,
@@ -168,7 +168,7 @@ def _record(log: Log, start: int, stop: int, before: int, live: Live | None) -> 
             roots.add(name_hash("~end", text(event, "run") if event.type == "error" else event.key))
         if holds_items(event):
             claim, first, _ = parse_range(event.key)
-            spans.append((event.index, claim, first, len(event.value["items"])))
+            spans.append((event.index, claim, first, count_of(event.value["items"]) or 0))
     marks += _marks(events)
     return Record(
         start,

@@ -19,7 +19,7 @@ from agentstream.sessions.counting import prefix_of
 from agentstream.sessions.encryption.refusals import check_open
 from agentstream.sessions.events import OWN_TYPES, Event, StepKey, run_key, run_name
 from agentstream.sessions.history import Events, head_of, name_hash, since
-from agentstream.sessions.items import Items
+from agentstream.sessions.items import Items, count_of
 from agentstream.sessions.large import whole_value
 from agentstream.sessions.questions import Question, questions_of
 from agentstream.sessions.repeats import Sources
@@ -228,7 +228,7 @@ class State:
                     continue  # a key that is no item's id: nothing can refer to it
         return items
 
-    def _event_of(self, index: int | None) -> tuple[str, list[Any]] | None:
+    def _event_of(self, index: int | None) -> tuple[str, Any] | None:
         event = self.events[index] if index is not None else None
         return (event.key, event.value["items"]) if event is not None else None
 
@@ -391,7 +391,7 @@ def holds_items(event: Event) -> bool:
     return (
         event.type == "item"
         and event.key.partition(".")[0] == str(event.claim)
-        and isinstance(field(event, "items"), list)
+        and count_of(field(event, "items")) is not None
     )
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import structs
 
 from agentstream.backends.base import LeaseHeld, List, Listed
@@ -27,6 +29,7 @@ from agentstream.sessions.family import parent_of
 from agentstream.sessions.ids import id_of, path_of, pointer_path
 from agentstream.sessions.log import Log, locate, read_log
 from agentstream.sessions.patience import asked
+from agentstream.sessions.prices import Used, used_by
 from agentstream.sessions.state import State, fold
 from agentstream.sessions.steps import text
 
@@ -225,6 +228,7 @@ def _made(log: Log, place: Listed) -> Entry:
         agent,
         tags,
         log.closed,
+        *_came_of(state),
     )
     births = tuple((index, birth.incarnation) for index, birth in log.count.births)
     nonce = text(claim, "nonce") if claim is not None else None
@@ -249,6 +253,28 @@ def _told(state: State) -> tuple[str | None, str | None, tuple[tuple[str, Any], 
         return state.title, agent, tuple(sorted(state.tags.items()))
     except (Locked, StoreError):
         return None
+
+
+class _Came(msgspec.Struct):
+    usage: dict[str, Any] | None = None
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Outcome(msgspec.Struct):
+    value: _Came
+
+
+_outcome = msgspec.json.Decoder(_Outcome).decode
+
+
+def _came_of(state: State) -> tuple[tuple[Used, ...], int]:
+    """What the session's calls used, and how many of its steps and runs failed. Their results are not looked at."""
+    found: list[_Came] = []
+    for event in state.of_type("outcome"):
+        with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):  # a stranger's, in another form
+            found.append(_outcome(event.raw).value)
+    failures = sum(each.error is not msgspec.UNSET for each in found) + len(state.of_type("error"))
+    return used_by(each.usage for each in found if each.usage), failures
 
 
 def _moment(events: Iterable[Event], otherwise: datetime) -> datetime:

@@ -20,6 +20,7 @@ from agentstream.sessions.references import BYTES, ENCODINGS, JSON, TEXT
 
 TEXT_VALUE = "ü" * OVER
 BYTES_VALUE = bytes(range(256)) * 2048
+MESSAGE = '{"role":"user","content":"' + "x" * 900 + '"},'
 MANY = {str(number): number for number in range(40_000)}
 VALUES: list[tuple[Any, str]] = [(TEXT_VALUE, TEXT), (BYTES_VALUE, BYTES), (MANY, JSON)]
 
@@ -308,6 +309,16 @@ def test_crashed_after_each_append_no_event_refers_to_what_is_not_there(tmp_path
     else:
         raise AssertionError("it never came to its end")
     assert after > 6
+
+
+@pytest.mark.parametrize("size", range(-2, 3))
+def test_a_conversation_is_never_kept_as_a_whole(size: int) -> None:
+    """Its list is written as ranges, also where it is most of a value that is just over the limit."""
+    said = [{"role": "user", "content": "x" * 900} for _ in range((large.LIMIT + size * 100) // len(MESSAGE))]
+    for body in ({"model": "m" * 500, "messages": said}, {"body": {"messages": said, "model": "m" * 500}}):
+        value = {"input": body}
+        assert large.taken_out("step", value) == (value, [])
+    assert large.taken_out("outcome", {"result": {"text": "x" * large.LIMIT}})[1]
 
 
 # --- the form --------------------------------------------------------------------------------------------------------

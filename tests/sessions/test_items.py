@@ -21,9 +21,8 @@ def message(number: int, size: int = 100) -> dict[str, Any]:
 
 def packed_into(items: Items, packer: Packer, value: Any) -> Any:
     """`value` as a worker records it: the block first, then what refers to it. Through bytes, as a store keeps them."""
-    data, new = packer.pack(value)
-    if new is not None:
-        first, elements = new
+    data, blocks = packer.pack(value)
+    for first, elements in blocks:
         items.add(first, codec.loads(codec.dumps(elements)))
     return codec.loads(codec.dumps(data))
 
@@ -61,8 +60,7 @@ def test_blocks_may_be_read_in_any_order(sequence: list[Any], random: Any) -> No
     for value in sequence:
         data, new = packer.pack(value)
         records.append(data)
-        if new is not None:
-            blocks.append(new)
+        blocks += new
     random.shuffle(blocks)
     for block in blocks:
         items.add(*block)
@@ -73,33 +71,33 @@ def test_a_conversation_is_one_range_and_its_new_messages() -> None:
     packer, history = Packer(3), [message(n) for n in range(6)]
     assert packer.pack({"model": "m", "input": history}) == (
         {"model": "m", "input": {"$items": ["3.0-5"]}},
-        ("3.0", history),
+        [("3.0", history)],
     )
     longer = [*history, message(6), message(7)]
-    assert packer.pack(longer) == ({"$items": ["3.0-7"]}, ("3.6", [message(6), message(7)]))
-    assert packer.pack(longer) == ({"$items": ["3.0-7"]}, None)
+    assert packer.pack(longer) == ({"$items": ["3.0-7"]}, [("3.6", [message(6), message(7)])])
+    assert packer.pack(longer) == ({"$items": ["3.0-7"]}, [])
     cut = [message(99), *longer[3:5], longer[0], longer[7]]
-    assert packer.pack(cut) == ({"$items": ["3.8", "3.3-4", "3.0", "3.7"]}, ("3.8", [message(99)]))
+    assert packer.pack(cut) == ({"$items": ["3.8", "3.3-4", "3.0", "3.7"]}, [("3.8", [message(99)])])
 
 
 def test_two_lists_of_one_value_share_one_block() -> None:
     one, other = [message(n) for n in range(4)], [message(n) for n in range(2, 8)]
     data, new = Packer(0).pack({"a": one, "b": [other]})
     assert data == {"a": {"$items": ["0.0-3"]}, "b": [{"$items": ["0.2-7"]}]}
-    assert new == ("0.0", [message(n) for n in range(8)])
+    assert new == [("0.0", [message(n) for n in range(8)])]
 
 
 def test_an_element_that_is_there_twice_is_stored_once() -> None:
     data, new = Packer(0).pack([message(1)] * 5)
     assert data == {"$items": ["0.0"] * 5}
-    assert new == ("0.0", [message(1)])
+    assert new == [("0.0", [message(1)])]
 
 
 def test_inside_an_element_of_a_packed_list_nothing_is_packed() -> None:
     inner = [message(n) for n in range(9)]
     data, new = Packer(0).pack([{"parts": inner}, *inner])
     assert data == {"$items": ["0.0-9"]}
-    assert new == ("0.0", [{"parts": inner}, *inner])
+    assert new == [("0.0", [{"parts": inner}, *inner])]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +115,7 @@ def test_inside_an_element_of_a_packed_list_nothing_is_packed() -> None:
 def test_what_is_not_worth_it_stays_where_it_is(value: Any) -> None:
     data, new = Packer(0).pack(value)
     assert data is value
-    assert new is None
+    assert new == []
 
 
 def test_equal_to_python_is_not_equal_in_json() -> None:
@@ -134,14 +132,13 @@ def test_equal_to_python_is_not_equal_in_json() -> None:
 
 def test_a_worker_that_takes_over_goes_on_from_the_record() -> None:
     history = [message(n) for n in range(6)]
-    _, block = Packer(3).pack(history)
-    assert block is not None
+    _, [block] = Packer(3).pack(history)
     next_packer, items = Packer(5), Items()
     next_packer.learn(*block)
     items.add(*block)
     longer = [*history, message(6)]
     data, new = next_packer.pack(longer)
-    assert (data, new) == ({"$items": ["3.0-5", "5.0"]}, ("5.0", [message(6)]))
+    assert (data, new) == ({"$items": ["3.0-5", "5.0"]}, [("5.0", [message(6)])])
     items.add("5.0", [message(6)])
     assert items.resolve(data) == longer
 
@@ -150,7 +147,7 @@ def test_a_packer_that_learns_blocks_of_its_own_claim_goes_on_after_them() -> No
     packer = Packer(3)
     packer.learn("3.4", [message(1), message(2)])
     _, new = packer.pack([message(n) for n in range(4)])
-    assert new == ("3.6", [message(0), message(3)])
+    assert new == [("3.6", [message(0), message(3)])]
 
 
 def test_an_id_keeps_its_first_element() -> None:
@@ -236,8 +233,8 @@ def test_threads_share_a_packer() -> None:
             data, new = packer.pack(list(conversation))
             with log_lock:
                 records.append((data, list(conversation)))
-                if new is not None:
-                    items.add(*new)
+                for block in new:
+                    items.add(*block)
 
     lanes = [threading.Thread(target=lane, args=(number,)) for number in range(4)]
     for thread in lanes:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from agentstream.sessions.attachments import Attachment
+from agentstream.sessions.conversions.claude import is_line, left_out, parts_of_line
 from agentstream.sessions.conversions.parts import (
     Message,
     Part,
@@ -42,7 +43,10 @@ _CALL_IDS = ("call_id", "tool_call_id", "id")
 def conversation(state: State) -> list[Message]:
     """The messages of a session in order, each in the form of `parts.py`, with the time it was recorded at."""
     told = Conversation(state.items)
+    left = left_out(state)
     for event in state.of_type("message", "step"):
+        if event.index in left:
+            continue
         if event.type == "step" or not _failed(state, event.key.rpartition("/")[0]):
             told.add(event)
     for call, result in _results_of_steps(state, told):
@@ -127,11 +131,14 @@ class Conversation:
         parts = parts_of(value)
         if not parts:
             return
+        if is_line(value):
+            parts = parts_of_line(parts)
         given = value if isinstance(value, dict) else {}
         role, id = role_of(given), given.get("id")
         before = self._ids.get(id) if isinstance(id, str) and id else None
         if before is not None and before["role"] == role:
-            before["parts"] = self._taken(before, parts)
+            told = self._taken(before, parts)
+            before["parts"] = [*before["parts"], *told] if is_line(given) else told
             self._fresh.append(before)
             return
         if self._said_just_now(role, parts):

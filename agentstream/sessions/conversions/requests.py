@@ -76,7 +76,7 @@ class Reader:
         for part in ranges:
             claim, first, last = parse_range(part)
             for number in range(first, last + 1):
-                yield (claim, number), None
+                yield self._items.origin((claim, number)), None
 
     def read(self, name: Any, element: Any, field: str) -> list[Message]:
         found = self._known.get((name, field))

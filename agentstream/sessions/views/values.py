@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agentstream.errors import NotFound
 from agentstream.sessions import codec
 from agentstream.sessions.events import OWN_TYPES, Event
-from agentstream.sessions.items import map_dict, map_list
+from agentstream.sessions.items import count_of, map_dict, map_list
 from agentstream.sessions.references import Ref, ref_in
 from agentstream.sessions.views.text import escaped_json
 
@@ -63,8 +63,8 @@ def value_text(event: Event, value: Any) -> str:
         return f"claim {event.claim}"
     if kind == "rewind":
         return f"back to {compact(value.get('to'))}"
-    if kind == "item" and isinstance(value.get("items"), list):
-        return f"{len(value['items'])} items, {event.key}"
+    if kind == "item" and (count := count_of(value.get("items"))) is not None:
+        return f"{count} items, {event.key}"
     if kind == "status":
         rest = {name: part for name, part in value.items() if name != "status"}
         return compact(rest) if rest else ""

@@ -13,8 +13,9 @@ from agents.items import ToolApprovalItem, TResponseInputItem
 from agents.memory import Session
 
 import agentstream
-from agentstream.adapters import aopen_step, recording
+from agentstream.adapters import recording
 from agentstream.adapters.here import run_here
+from agentstream.adapters.making import atold
 from agentstream.adapters.people import Verdict, aapprove
 from agentstream_openai_agents._instrument import config_of, instrument
 from agentstream_openai_agents._session import AgentStreamSession
@@ -111,8 +112,7 @@ class Program:
 
 async def _way(stream: bool) -> bool:
     """Whether the run is streamed: as it was begun, since the SDK makes other calls, in other tasks, for the two."""
-    call = await aopen_step("run", "streamed", {}, effect="pure")
-    return bool(call.served.value() if call.served is not None else await call.afinish(stream))
+    return bool(await atold("run", "streamed", {}, stream))
 
 
 async def _drained(result: RunResultStreaming) -> None:

@@ -14,7 +14,7 @@ from agentstream import AsyncClient, AsyncSession, Client, NotFound, Session
 from agentstream.adapters import adrive, aopen_step
 from agentstream.adapters.appending import append_all
 from agentstream.adapters.here import run_here
-from agentstream.adapters.making import amade
+from agentstream.adapters.making import amade, atold
 from agentstream_openai_agents._items import (
     ADD,
     CLEAR,
@@ -169,9 +169,7 @@ class AgentStreamSession:
             asked = {"session": self.session_id, **said}
             return await amade(await aopen_step(KIND + "s", change.name, asked), lambda: self._append(change))
         before = await self._items()
-        call = await aopen_step(KIND, change.name, said, effect="pure")
-        if call.served is None:
-            await call.afinish(None)
+        await atold(KIND, change.name, said)
         self._here[run] = applied(before, change)
         return before
 

@@ -52,8 +52,8 @@ class Tape:
     def add(self, event: Any) -> None:
         data = dumped(event)
         self._recorded.chunks.append(f"data: {to_json(data)}\n\n".encode())
-        for target, text, kind in self._decoder.event("", "", data):
-            self._call.feed(self._known(target), text, kind)
+        for delta in self._decoder.event("", "", data):
+            self._call.feed(self._known(delta.target), *delta[1:])
         self._last = event
         self._request_id = getattr(getattr(event, "response", None), "_request_id", None) or self._request_id
 
