@@ -25,7 +25,7 @@ from agentstream.sessions.writing import open_or_create
 
 if TYPE_CHECKING:
     from agentstream.agents.deltas import Deltas
-    from agentstream.agents.tasks import TaskWorker
+    from agentstream.agents.tasks import Based, TaskWorker
     from agentstream.backends.driving import Steps
     from agentstream.sessions.claims import Claim
     from agentstream.sessions.core import Core
@@ -110,17 +110,19 @@ class Recorder:
         """The log as it is now, shared: change nothing. None if there is no such session."""
         return self._core.refresh(self.session)
 
-    def take(self, check: Check, *, keep: bool = False) -> Steps[Hold]:
+    def take(self, check: Check, *, keep: bool = False, take_over: bool = False) -> Steps[Hold]:
         """Takes the session, from a living worker too; makes it where there is none. One at a time, by the caller.
 
         `keep`: the lease is held until `let_go`, as a run does; nobody takes the session from its living holder,
-        who gets SessionBusy.
+        who gets SessionBusy; `take_over` does.
         """
         log = yield from open_or_create(self._core, self.session)
         said = check(log)
         last = log.count.claims[-1] if log.count.claims else None
         held = last is not None and last.value.get(HELD) is True
-        claim = yield from win(log, take_over=not keep and not held, said={**said, **({HELD: True} if keep else {})})
+        claim = yield from win(
+            log, take_over=take_over or not (keep or held), said={**said, **({HELD: True} if keep else {})}
+        )
         if not keep:
             yield from release(claim)  # nobody says when the work is over: it is the log that fences
         try:
@@ -154,18 +156,21 @@ class Recorder:
         *,
         lives: Sequence[Event] | None = None,
         engine: frozenset[str] = frozenset(),
+        based: Based | None = None,
     ) -> Steps[TaskWorker]:
         """Code under `hold` whose steps are recorded under `run`; its calls find it by `adapters.find_tasks_by`.
 
         `lives`: where `log` holds no step of it, its `session` and `rewind` events are enough. `engine`: top names
-        of the modules that run the code, which make no steps themselves.
+        of the modules that run the code, which make no steps themselves. `based`: waits until what the task hangs on
+        is on its way to the log; no step of it returns before.
         """
         from agentstream.agents.tasks import TaskWorker
 
         state = fold(log) if lives is None else State(log.session, log.incarnation, lives)
         if lives is None:
             yield from reading(state.events, state.first_of(run))
-        return TaskWorker(self._core, self.session, state, run, hold.claim, hold._writer, hold.packer, engine=engine)
+        ours = (hold.claim, hold._writer, hold.packer)
+        return TaskWorker(self._core, self.session, state, run, *ours, engine=engine, based=based)
 
     def replayed(self, run: str, state: State) -> TaskWorker:
         """Code that is replayed: its steps are served from what `state` has of `run`, and none is made."""

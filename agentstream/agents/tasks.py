@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 Replayer = Callable[..., "Steps[Any] | None"]
+Based = Callable[[], "Steps[None]"]
 
 replayers: list[Replayer] = []
 """Engines that replay what they keep: given the client or session handle, the session's id, what is to be
@@ -61,9 +62,11 @@ class TaskWorker(Worker):
         packer: Packer | None = None,
         *,
         engine: frozenset[str] = frozenset(),
+        based: Based | None = None,
     ) -> None:
-        """Without a claim and its writer: a replay. `engine`: top names of the modules that run the code."""
-        shared: Any = _Shared(writer) if writer is not None else None
+        """Without a claim and its writer: a replay. `engine`: top names of the modules that run the code. `based`:
+        what must be on its way to the log before a step counts as durable, or nobody finds its record again."""
+        shared: Any = _Shared(writer, based) if writer is not None else None
         super().__init__(core, session, state, run, claim=claim, writer=shared)
         if packer is not None:
             self.packer = packer
@@ -111,8 +114,9 @@ class TaskWorker(Worker):
 class _Shared:
     """The engine's writer, which one task's end is no end of."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, based: Based | None) -> None:
         self._writer = writer
+        self._based = based
 
     @property
     def backend(self) -> Backend:
@@ -126,7 +130,9 @@ class _Shared:
         self._writer.put(*messages, within=within)
 
     def durable(self) -> Steps[None]:
-        return self._writer.durable()
+        if self._based is not None:
+            yield from self._based()
+        yield from self._writer.durable()
 
     def discard(self) -> None:
         """What others have put stays."""

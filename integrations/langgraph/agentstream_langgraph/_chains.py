@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from agentstream import Fenced
 from agentstream.adapters import value_of
-from agentstream_langgraph._index import BRANCHES, Index, Stored
+from agentstream_langgraph._index import BRANCHES, Index, Place, Stored
 
 REMEMBERED = 256
 """Tips of one thread that are kept in mind."""
@@ -41,6 +41,8 @@ class Built(NamedTuple):
     tip: str
     put: str | None
     branch: bool
+    place: Place | None = None
+    """The checkpoint that it puts, in whichever namespace."""
 
 
 class Chains:

@@ -17,14 +17,14 @@ from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from agentstream import AgentStreamError
 from agentstream.adapters import Lane, Steps, TaskWorker, drive, find_tasks_by
+from agentstream_langgraph._arriving import RUNTIME, puts
 
 if TYPE_CHECKING:
     from agentstream_langgraph._steps import SaverSteps
     from agentstream_langgraph._thread import Thread
 
 TASK, SAVER, SEND = "__pregel_task_id", "__pregel_checkpointer", "__pregel_send"
-RUNTIME, MAP = "__pregel_runtime", "checkpoint_map"
-
+MAP = "checkpoint_map"
 
 REMEMBERED = 4096
 """Tasks that are known to have ended: one that ended may say so again."""
@@ -57,7 +57,9 @@ class Tasks:
         self._done: dict[tuple[str, str], None] = {}
         """Tasks that came to their end."""
 
-    def worker(self, thread: Thread, client: Any, run: str, root: str, writes: Any, attempt: int) -> TaskWorker:
+    def worker(
+        self, thread: Thread, client: Any, run: str, root: str, writes: Any, attempt: int, *, kept: bool
+    ) -> TaskWorker:
         key, mark = (thread.session, run), hash((id(writes), attempt))
         with thread.working:  # others' tasks are not kept waiting for this one's record
             with self._lock:
@@ -67,7 +69,7 @@ class Tasks:
                 return held[1]
             if held is not None:
                 held[1].ended = True
-            made = drive(client, thread.task(run, root))
+            made = drive(client, thread.task(run, root, kept=kept))
             with self._lock:
                 self._workers[key] = (mark, made)
                 self._done.pop(key, None)
@@ -102,7 +104,7 @@ class Tasks:
                 worker.ended = True
             return
         if worker is None and run in thread.index.stepped and not known:
-            worker = yield from thread.task(run, root, in_loop=in_loop)  # it was begun before, and now made no step
+            worker = yield from thread.task(run, root, kept=False, in_loop=in_loop)  # it was begun before, made no step
         if worker is not None:
             self._gone.pop(id(worker), None)
             self._end(thread, root, worker)
@@ -168,7 +170,8 @@ def _lane(saver: SaverSteps, named: Any, root: str, held: Lane | None) -> Lane:
     thread = saver.thread(str(named["thread_id"]))
     run, attempt = run_of(root, named[TASK]), _attempt(named.get(RUNTIME))
     writes = getattr(named.get(SEND), "__self__", None)
-    worker = tasks.worker(thread, saver.client, run, root, thread if writes is None else writes, attempt)
+    mark = thread if writes is None else writes
+    worker = tasks.worker(thread, saver.client, run, root, mark, attempt, kept=puts({"configurable": named}))
     return held if held is not None and held.worker is worker else worker.lane()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from langchain_core.runnables.config import var_child_runnable_config
 
 from agentstream import AgentStreamError, AsyncClient, Client, Event, Position
-from agentstream.adapters import Hold, Steps, adrive, are_one, drive, fold, fresh_id
+from agentstream.adapters import Hold, Steps, Watched, adrive, are_one, drive, fold, fresh_id, watched
 from agentstream_langgraph._names import session_of
 from agentstream_langgraph._nodes import TASK
 from agentstream_langgraph._people import form
@@ -70,6 +71,9 @@ def follow(client: Any, thread_id: str, *, start: Any = None, prefix: str = "lan
     return client.session(session_of(prefix, str(thread_id))).follow(start=start)
 
 
+_END = object()
+
+
 class _Invocation(NamedTuple):
     """One call that is published."""
 
@@ -77,6 +81,11 @@ class _Invocation(NamedTuple):
     hold: Hold
     run: str
     telling: Telling
+    watched: Watched | None
+
+    def current(self) -> AbstractContextManager[None]:
+        """Around what the graph does between two chunks."""
+        return self.watched.current() if self.watched is not None else nullcontext()
 
 
 class _Published:
@@ -94,7 +103,12 @@ class _Published:
         view = _View.of(self, options)
         ended: BaseException | None = None
         try:
-            for chunk in graph.stream(input, _with(config, made.telling), **view.options):
+            chunks = iter(graph.stream(input, _with(config, made.telling), **view.options))
+            while True:
+                with made.current():
+                    chunk = next(chunks, _END)
+                if chunk is _END:
+                    break
                 if view.take(chunk, made.telling):
                     yield view.given(chunk)
         except BaseException as error:
@@ -114,7 +128,12 @@ class _Published:
         view = _View.of(self, options)
         ended: BaseException | None = None
         try:
-            async for chunk in graph.astream(input, _with(config, made.telling), **view.options):
+            chunks = aiter(graph.astream(input, _with(config, made.telling), **view.options))
+            while True:
+                with made.current():
+                    chunk = await anext(chunks, _END)
+                if chunk is _END:
+                    break
                 if view.take(chunk, made.telling):
                     yield view.given(chunk)
         except BaseException as error:
@@ -214,14 +233,16 @@ def _begun(graph: Any, input: Any, config: Any, *, in_loop: bool) -> Steps[_Invo
         if run is not going:
             hold.put_soon(("status", run.key, {"status": "cancelled"}), operation="update")
     key = going.key if going is not None else fresh_id()
+    watching = watched(graph._saver.client, state, key, agent, resumed=going is not None)
     if going is None:
-        hold.put_soon(("run", key, {"agent": agent, "arguments": {}, "fingerprint": ""}))
+        traced = {"trace": watching.trace} if watching is not None and watching.trace is not None else {}
+        hold.put_soon(("run", key, {"agent": agent, "arguments": {}, "fingerprint": "", **traced}))
     hold.put_soon(
         ("status", key, {"status": "running"}),
         operation="insert" if going is None or state.find("status", key) is None else "update",
     )
     attempts = dict(state.attempts_of(key)) if going is not None else {}
-    return _Invocation(thread, hold, key, Telling(hold, key, attempts))
+    return _Invocation(thread, hold, key, Telling(hold, key, attempts, watching), watching)
 
 
 def _resumes(input: Any) -> bool:
@@ -230,12 +251,15 @@ def _resumes(input: Any) -> bool:
 
 def _ended(made: _Invocation, error: BaseException | None) -> Steps[None]:
     """Says how the run stands; one that its caller left is broken off, and says nothing."""
+    is_over = error is None or isinstance(error, Exception)
+    status: dict[str, Any] = {"status": "failed"}
+    if error is None:
+        waits = made.telling.interrupted
+        status = {"status": "waiting", "questions": made.telling.questions} if waits else {"status": "finished"}
+    if made.watched is not None:
+        made.watched.end(status["status"] if is_over else "interrupted", error)
     try:
-        if error is None or isinstance(error, Exception):
-            status: dict[str, Any] = {"status": "failed"}
-            if error is None:
-                waits = made.telling.interrupted
-                status = {"status": "waiting", "questions": made.telling.questions} if waits else {"status": "finished"}
+        if is_over:
             try:
                 made.hold.put_soon(("status", made.run, status), operation="update")
                 yield from made.hold.durable()

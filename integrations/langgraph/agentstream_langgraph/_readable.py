@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+
+from agentstream import Messages, NotSerializable
+from agentstream.adapters import encode
 
 _ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "tool"}
 
@@ -28,36 +32,63 @@ def message_of(value: BaseMessage) -> tuple[dict[str, Any], list[dict[str, Any]]
 
 def _parts(message: BaseMessage) -> list[dict[str, Any]]:
     content: Any = message.content
-    blocks = [content] if isinstance(content, str) else list(content)
     call = getattr(message, "tool_call_id", None)
-    if call is not None:
-        return [{"type": "tool_result", "id": call, "content": "".join(map(_text, blocks)) or content}]
-    return [_part(block) for block in blocks if block != ""]
+    if call is None:
+        return _read(content)
+    found = _read(content)
+    only_text = all(part["type"] == "text" for part in found)
+    given = "".join(part["text"] for part in found) if only_text else found
+    error = {"is_error": True} if getattr(message, "status", None) == "error" else {}
+    return [{"type": "tool_result", "id": call, "content": given, **error}]
 
 
-def _part(block: Any) -> dict[str, Any]:
-    if isinstance(block, str):
-        return {"type": "text", "text": block}
-    kind = block.get("type") if isinstance(block, dict) else None
-    if kind == "text" and isinstance(block.get("text"), str):
-        return {"type": "text", "text": block["text"]}
-    if kind in ("reasoning", "thinking"):
-        text = block.get("reasoning") or block.get("thinking") or block.get("text")
-        if isinstance(text, str):
-            return {"type": "reasoning", "text": text}
-    return {"type": "data", "data": {"type": kind} if kind else None}
+def _read(content: Any) -> list[dict[str, Any]]:
+    """Content in the form that every conversion reads: texts, thoughts with what signs them, files, other blocks."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    said = Messages.from_langchain([{"type": "human", "content": content}])
+    return [_kept(part) for part in said[0]["parts"]] if said else []
 
 
-def _text(block: Any) -> str:
-    text = block if isinstance(block, str) else block.get("text") if isinstance(block, dict) else None
-    return text if isinstance(text, str) else ""
+def _kept(part: dict[str, Any]) -> dict[str, Any]:
+    """A part that can be recorded: of a block that cannot be, what kind it is. The serializer keeps it whole."""
+    try:
+        encode(part, where="message")
+    except NotSerializable:
+        block = part.get("data")
+        return {"type": "data", "data": {"type": str(block.get("type"))} if isinstance(block, dict) else None}
+    return part
+
+
+LONGEST = 8192
+"""Of what is no text, no more than that is worth a place in a dictionary of 32 KB. Part of the stored format."""
 
 
 def text_of(said: dict[str, Any]) -> str:
-    """All text of a message event: what the stored form of the message is compressed against."""
+    """All text of a message event, and what signs it: what the stored form of the message is compressed against."""
     parts = said.get("parts")
-    texts = [part.get("text", part.get("content")) for part in parts or () if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
+    return "".join(text for part in parts or () if isinstance(part, dict) for text in _texts(part))
+
+
+def _texts(part: dict[str, Any]) -> Iterator[str]:
+    text = part.get("text", part.get("content"))
+    if isinstance(text, str):
+        yield text
+    elif isinstance(text, list) and any(_has_text(each) for each in text):
+        for each in text:  # without a text in it, a list stands there as it was told before files were
+            if isinstance(each, dict):
+                yield from _texts(each)
+    for name in _BESIDE.get(str(part.get("type")), ()):
+        found = part.get(name)
+        if isinstance(found, str) and len(found) <= LONGEST:
+            yield found
+
+
+def _has_text(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str) and part["text"] != ""
+
+
+_BESIDE = {"reasoning": ("signature", "redacted", "encrypted"), "file": ("data", "url")}
 
 
 def name_of(said: dict[str, Any]) -> bytes:

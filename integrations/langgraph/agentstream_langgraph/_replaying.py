@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
 
-_HIDDEN = ("__", "branch:to:")
+HIDDEN = ("__", "branch:to:")
 """What channels that are LangGraph's own begin with."""
 
 _OUTPUT = "different_output"
@@ -65,6 +65,8 @@ class _Found(NamedTuple):
     replay: TaskReplay
     differences: list[Difference]
     stopped: Stopped | None
+    result: Any = None
+    """What the last superstep left of the graph's state."""
 
     def replayed(self) -> Replayed:
         return Replayed(self.supersteps, self.replay.served, next(iter(self.differences), None))
@@ -75,7 +77,7 @@ class _Found(NamedTuple):
         every = tuple(each.divergence for each in self.differences if each.divergence is not None)
         return Report(
             first is None,
-            None,
+            self.result,
             self.replay.served,
             next(iter(every), None),
             (*map(_told, self.differences), *self.replay.notes()),
@@ -112,7 +114,14 @@ def _plain() -> Asked:
 def _of_session(client: Any, session: str, graph: Any, asked: Asked, *, in_loop: bool) -> Steps[Report] | None:
     """`session.replay(graph)` of a thread's session; None for what is no graph."""
     found = thread_here(client, session, graph)
-    return _reported(_replaying(graph, *found, asked, in_loop=in_loop)) if found is not None else None
+    if found is None:
+        return None
+    from agentstream.adapters.replaying import tried
+    from agentstream_langgraph._running_on import run_on
+
+    if asked.live_from is not None:
+        return tried(asked, lambda number: run_on(graph, *found, session, asked, number, in_loop=in_loop))
+    return tried(asked, lambda _: _reported(_replaying(graph, *found, asked, in_loop=in_loop)))
 
 
 def thread_here(client: Any, session: str, graph: Any) -> tuple[StreamSaver, str] | None:
@@ -161,7 +170,7 @@ def _replaying(graph: Any, saver: StreamSaver, thread_id: str, asked: Asked, *, 
     state = fold(log)
     record = _Record(saver, thread, thread_id, state, TaskReplay(asked, state))
     line = [last, *thread.index.ancestors(last)][::-1]
-    supersteps, found = 0, list[Difference]()
+    supersteps, found, result = 0, list[Difference](), None
     for above, below in pairwise(line):
         if below.head.get("source") != "loop":
             continue  # an input, or somebody's update: no code made it
@@ -170,24 +179,25 @@ def _replaying(graph: Any, saver: StreamSaver, thread_id: str, asked: Asked, *, 
         offline = yield Call(partial(_Offline, record, above))
         if any(record.replay.reached(node) for node in offline.nodes()):
             break
-        error = yield from _again(graph.copy({"checkpointer": offline}), offline, in_loop)
+        result, error = yield from _again(graph.copy({"checkpointer": offline}), offline, in_loop)
         if record.replay.stopped is not None:
             break
         supersteps += 1
         found += offline.differences(error)
         if found and not asked.keep_going:
             break
-    return _Found(supersteps, record.replay, found, record.replay.stopped)
+    return _Found(supersteps, record.replay, found, record.replay.stopped, result)
 
 
-def _again(graph: Any, offline: _Offline, in_loop: bool) -> Steps[Exception | None]:
-    """Runs one superstep; what it raised."""
+def _again(graph: Any, offline: _Offline, in_loop: bool) -> Steps[tuple[Any, Exception | None]]:
+    """Runs one superstep; what it left of the state, and what it raised."""
     call = graph.ainvoke if in_loop else graph.invoke
     try:
-        yield Call(lambda: call(None, offline.latest, interrupt_after="*", durability="sync"))
+        left = yield Call(lambda: call(None, offline.latest, interrupt_after="*", durability="sync"))
     except Exception as error:
-        return error
-    return None
+        return None, error
+    asks = isinstance(left, dict) and "__interrupt__" in left
+    return {name: value for name, value in left.items() if name != "__interrupt__"} if asks else left, None
 
 
 class _Offline(InMemorySaver):
@@ -223,7 +233,7 @@ class _Offline(InMemorySaver):
         """What the superstep calls, as a breakpoint sees it."""
         from agentstream.adapters.replaying import Node
 
-        given = {name: form(value) for name, value in self._values.items() if not name.startswith(_HIDDEN)}
+        given = {name: form(value) for name, value in self._values.items() if not name.startswith(HIDDEN)}
         steps = self._record.state.steps
         told = {step.attempts[0].start.index: step for step in steps if step.kind == "node"}
         first: dict[str, int] = {}
@@ -328,7 +338,7 @@ class _Offline(InMemorySaver):
                 was, goes = ([channel for channel, _ in writes] for writes in (recorded, now[task]))
                 return self._differs(task, f"it writes to {goes}, recorded was {was}", _OUTPUT, recorded, now[task])
             for (channel, before), (_, after) in zip(recorded, now[task], strict=True):
-                if not _alike(before, after):
+                if not alike(before, after):
                     what = f"to {channel!r} it writes {after!r:.300}, recorded was {before!r:.300}"
                     return self._differs(task, what, _OUTPUT, [(channel, before)], [(channel, after)])
         extra = next((task for task in now if task not in self._recorded), None)
@@ -371,13 +381,13 @@ def _unnamed(value: Any) -> Any:
     return [_unnamed(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
-def _alike(before: Any, after: Any) -> bool:
+def alike(before: Any, after: Any) -> bool:
     """Whether two values are equal; but for the ids of messages, which chance gives, unless one is to be removed."""
     if isinstance(before, BaseMessage) and isinstance(after, BaseMessage):
         out = set() if isinstance(before, RemoveMessage) else {"id"}
         return type(before) is type(after) and _same(before.model_dump(exclude=out), after.model_dump(exclude=out))
     if isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)) and len(before) == len(after):
-        return all(map(_alike, before, after))
+        return all(map(alike, before, after))
     return _same(before, after)
 
 

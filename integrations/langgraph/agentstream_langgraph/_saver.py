@@ -62,7 +62,7 @@ class StreamSaver(SaverSteps):
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that `config` names, or its namespace's latest; None if there is none."""
-        return self._drive(self._get_tuple(config))
+        return self._drive(self._get_tuple(config, False))
 
     def list(
         self,
@@ -126,7 +126,7 @@ class StreamSaver(SaverSteps):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """As `get_tuple`."""
-        return await self._adrive(self._get_tuple(config))
+        return await self._adrive(self._get_tuple(config, True))
 
     async def alist(
         self,

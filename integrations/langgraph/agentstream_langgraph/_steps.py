@@ -20,7 +20,8 @@ from langgraph.checkpoint.base import (
 )
 
 from agentstream import AsyncClient, Client
-from agentstream.adapters import Change, Hold, Steps, fork, session_ids
+from agentstream.adapters import Change, Hold, Steps, fork, session_ids, tell
+from agentstream_langgraph._arriving import puts
 from agentstream_langgraph._chains import Built
 from agentstream_langgraph._forms import typed_of
 from agentstream_langgraph._index import BRANCHES, Stored
@@ -139,13 +140,15 @@ class SaverSteps(BaseCheckpointSaver[str]):
             event = checkpoint_event(encoder, thread.known, ns, parent, whole, said, dict(new_versions), number)
             return [*encoder.changes(), event], encoder.next
 
-        if ns == "":
-            built = Built(parent or "", id, said.get("source") in BRANCHES)
-            if not built.branch:
-                tasks.going_on(thread, built.tip)
-        else:
-            built = Built(_root(said.get("parents")), None, said.get("source") in BRANCHES)
-        yield from thread.append(built, build, in_loop=in_loop)
+        tip, put = (parent or "", id) if ns == "" else (_root(said.get("parents")), None)
+        built = Built(tip, put, said.get("source") in BRANCHES, (ns, id))
+        try:
+            if put is not None and not built.branch:
+                tasks.going_on(thread, tip)
+            yield from thread.append(built, build, in_loop=in_loop)
+        except BaseException:
+            thread.arrivals.failed()
+            raise
         return _config(thread_id, ns, id)
 
     def _put_writes(
@@ -155,12 +158,17 @@ class SaverSteps(BaseCheckpointSaver[str]):
         if checkpoint is None:
             raise ValueError(f"writes belong to a checkpoint: thread {thread_id!r}, no checkpoint_id in the config")
         thread = self._thread(thread_id)
+        ended: dict[str, dict[str, Any]] = {}
+        """The step that these writes are, by its key."""
 
         def build(hold: Hold, numbers: Numbers) -> tuple[list[Change], int]:
             encoder = self._encoder(thread, hold, numbers.item)
             in_clear = not self.encrypts
             node = thread.node(hold, ns, checkpoint, writes, task_path) if in_clear else None
             event = write_event(encoder, thread.known, ns, checkpoint, writes, task_id, task_path, numbers.event, node)
+            ended.clear()  # it may be built again, under another claim
+            if node is not None:
+                ended[event[1]] = node
             number = f"{hold.number}.w{numbers.event}"
             said = events_of(thread.index, ns, checkpoint, task_id, writes, number) if in_clear else []
             told = [(kind, key, hold.rules.event(kind, value)) for kind, key, value in said]
@@ -169,14 +177,19 @@ class SaverSteps(BaseCheckpointSaver[str]):
         tip = checkpoint if ns == "" else _root(_configurable(config).get("checkpoint_map"))
         run, channels = run_of(tip, task_id), [channel for channel, _ in writes]
         yield from tasks.ending(thread, run, tip, channels, in_loop=in_loop)
+        if task_path and puts(config):
+            yield from thread.arrived((ns, checkpoint))  # a node is told of after what it was given
         yield from thread.append(Built(tip, None, task_path.startswith(UPDATED)), build, in_loop=in_loop)
+        for key, node in ended.items():
+            tell(self._client, thread.session, key, node)
 
-    def _get_tuple(self, config: RunnableConfig) -> Steps[CheckpointTuple | None]:
+    def _get_tuple(self, config: RunnableConfig, in_loop: bool) -> Steps[CheckpointTuple | None]:
         thread_id, ns, id = _addressed(config)
         thread = self._thread(thread_id)
         runs = is_run(config)
         if runs:
             tasks.loaded(thread.session)
+            thread.arrivals.began(in_loop=in_loop)
         yield from thread.refresh()
         with thread.lock:
             stored = thread.index.find(ns, id)

@@ -19,20 +19,23 @@ from agentstream import AgentStreamError
 from agentstream_langgraph._people import error_of, question_of
 
 if TYPE_CHECKING:
-    from agentstream.adapters import Deltas, Hold
+    from agentstream.adapters import Deltas, Hold, Watched
 
 
 class Telling(StreamMessagesHandler, GraphCallbackHandler):
     """The callbacks of one invocation. (Of LangGraph's own streaming handler it is only that: models stream for it, and
     it is known to look at all subgraphs.)"""
 
-    def __init__(self, hold: Hold, run: str, attempts: dict[tuple[str, str, int], int]) -> None:
+    def __init__(
+        self, hold: Hold, run: str, attempts: dict[tuple[str, str, int], int], watched: Watched | None
+    ) -> None:
         super().__init__(lambda _: None, True)
         self.questions: list[str] = []
         self.interrupted = False
         self._hold = hold
         self._run = run
         self._attempts = attempts
+        self._watched = watched
         self._open: dict[UUID, str] = {}
         """Of what goes on, the key of its step."""
         self._working: dict[UUID, str] = {}
@@ -66,7 +69,7 @@ class Telling(StreamMessagesHandler, GraphCallbackHandler):
                 return  # a part of the node that is named as it is
             self._working[run_id] = task
             self._calls[task] = 0
-        self._begin(run_id, task, 0, "node", node)
+        self._begin(run_id, metadata, 0, "node", node)
 
     def on_chain_end(self, response: Any, *, run_id: UUID, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         self._end(run_id, {"result": None})
@@ -132,6 +135,7 @@ class Telling(StreamMessagesHandler, GraphCallbackHandler):
         delta = event.get("delta") or {}
         if event.get("event") == "content-block-start" and block.get("id"):
             self._targets[run_id, event.get("index", 0)] = block["id"]
+            self._feed(run_id, block["id"], "", "args", block.get("name"), target)
         if event.get("event") != "content-block-delta":
             return
         kind, index = str(delta.get("type") or block.get("type") or ""), event.get("index", 0)
@@ -141,7 +145,7 @@ class Telling(StreamMessagesHandler, GraphCallbackHandler):
             self._feed(run_id, target, delta.get("reasoning") or delta.get("text"), "reasoning")
         elif "args" in delta or "fields" in delta:
             args = delta.get("args") or (delta.get("fields") or {}).get("args")
-            self._feed(run_id, self._targets.get((run_id, index), target), args, "args")
+            self._feed(run_id, self._targets.get((run_id, index), target), args, "args", None, target)
 
     def _say(self, run_id: UUID, message: BaseMessage) -> None:
         target = message.id or _message(run_id)
@@ -156,12 +160,16 @@ class Telling(StreamMessagesHandler, GraphCallbackHandler):
             place = (run_id, call.get("index") or 0)
             if call.get("id"):
                 self._targets[place] = call["id"]
-            self._feed(run_id, self._targets.get(place, target), call.get("args"), "args")
+            self._feed(
+                run_id, self._targets.get(place, target), call.get("args") or "", "args", call.get("name"), target
+            )
 
-    def _feed(self, run_id: UUID, target: str, text: Any, kind: str = "text") -> None:
+    def _feed(
+        self, run_id: UUID, target: str, text: Any, kind: str = "text", name: Any = None, message: str | None = None
+    ) -> None:
         said = self._said.get(run_id)
-        if said is not None and isinstance(text, str):
-            self._soon(lambda: said.feed(target, text, kind))
+        if said is not None and isinstance(text, str) and (text or name):
+            self._soon(lambda: said.feed(target, text, kind, name, message))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         made = response.generations[0][0] if response.generations and response.generations[0] else None
@@ -200,24 +208,37 @@ class Telling(StreamMessagesHandler, GraphCallbackHandler):
         task = _task(metadata)
         with self._lock:
             self._calls[task] = ordinal = self._calls.get(task, 0) + 1
-        self._begin(run_id, task, ordinal, kind, name)
+        self._begin(run_id, metadata, ordinal, kind, name)
 
-    def _begin(self, run_id: UUID, task: str, ordinal: int, kind: str, name: str) -> None:
+    def _begin(self, run_id: UUID, metadata: dict[str, Any], ordinal: int, kind: str, name: str) -> None:
+        task = _task(metadata)
         identity = (self._run, task, ordinal)
         with self._lock:
             self._attempts[identity] = attempt = self._attempts.get(identity, 0) + 1
             key = self._open[run_id] = f"{self._run}/{task}/{ordinal}#{attempt}"
         self._put("step", key, {"kind": kind, "name": name, "input": None, "fingerprint": ""})
+        if self._watched is not None:
+            above = task if kind != "node" else _task(metadata, 1)
+            self._watched.began(key, task, above, kind, name, metadata.get("ls_provider"))
 
     def _end(self, run_id: UUID, value: dict[str, Any]) -> None:
         key = self._closed(run_id)
         if key is not None:
             self._put("outcome", key, value)
+            self._watch_end(key, value)
 
     def _failed(self, run_id: UUID, error: BaseException) -> None:
         key = self._closed(run_id)
-        if key is not None and not isinstance(error, GraphInterrupt):
-            self._put("outcome", key, {"error": error_of(error)})
+        if key is None:
+            return
+        value = {"error": error_of(error)} if not isinstance(error, GraphInterrupt) else None
+        if value is not None:
+            self._put("outcome", key, value)
+        self._watch_end(key, value)
+
+    def _watch_end(self, key: str, value: dict[str, Any] | None) -> None:
+        if self._watched is not None:
+            self._watched.ended(key, value)
 
     def _closed(self, run_id: UUID) -> str | None:
         said = self._said.pop(run_id, None)
@@ -240,10 +261,10 @@ class Telling(StreamMessagesHandler, GraphCallbackHandler):
             return  # the saver's next append says so, where it stops the graph
 
 
-def _task(metadata: dict[str, Any]) -> str:
-    """The task that something goes on in."""
-    ns = str(metadata.get("langgraph_checkpoint_ns") or "")
-    return ns.rpartition("|")[2].rpartition(":")[2] or "0"
+def _task(metadata: dict[str, Any], up: int = 0) -> str:
+    """The task that something goes on in; `up`: the one so many graphs above it."""
+    path = str(metadata.get("langgraph_checkpoint_ns") or "").split("|")
+    return path[-1 - up].rpartition(":")[2] or "0" if up < len(path) else "0"
 
 
 def _message(run_id: UUID) -> str:

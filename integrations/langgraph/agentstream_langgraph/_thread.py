@@ -7,17 +7,20 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentstream import AgentStreamError, Fenced
 from agentstream.adapters import Call, Change, Hold, Steps, drive, recorder
+from agentstream_langgraph._arriving import Arrivals
 from agentstream_langgraph._chains import Built, Chains
-from agentstream_langgraph._index import Index
+from agentstream_langgraph._index import Index, Place
 from agentstream_langgraph._lists import Known
 from agentstream_langgraph._working import Sends, step_of
 
 if TYPE_CHECKING:
     from agentstream.adapters import Log, State, TaskWorker
+    from agentstream.adapters.replaying import Steering
 
 ENGINE = frozenset(("langgraph", "langchain_core", "agentstream_langgraph"))
 """What runs nodes, and makes no steps in them."""
@@ -51,6 +54,11 @@ class Thread:
         self.known = Known(self.index)
         self.chains = Chains(thread, fence=fence)
         self.sends = Sends()
+        self.arrivals = Arrivals()
+        self.take_over = False
+        """Whether the thread is taken from a living worker that holds on to it."""
+        self.steering: Steering | None = None
+        """What a replay that runs on here makes otherwise."""
         self._telling: Hold | None = None
         """The claim under which somebody tells of nodes while they work."""
         self._client = client
@@ -91,8 +99,10 @@ class Thread:
 
     # --- steps in nodes ----------------------------------------------------------------------------------------------
 
-    def task(self, run: str, tip: str, *, in_loop: bool = False) -> Steps[TaskWorker]:
-        """What records the steps of code that runs on the root checkpoint `tip`. Waits in place. Raises Fenced."""
+    def task(self, run: str, tip: str, *, kept: bool, in_loop: bool = False) -> Steps[TaskWorker]:
+        """What records the steps of code that runs on the root checkpoint `tip`. Waits in place. Raises Fenced.
+
+        `kept`: the checkpoint is put as soon as it is made, and no step returns before."""
         hold = yield from self._held(Built(tip, None, False), in_loop)
         yield from hold.durable()  # an earlier execution of it may have written just now
         log = yield from self._recorder.read()
@@ -101,7 +111,15 @@ class Thread:
                 raise self.chains.fenced(tip)
             self._add(log)
             lives = None if run in self.index.stepped else list(self.index.lives)
-        return (yield from self._recorder.task(hold, run, log, lives=lives, engine=ENGINE))
+        based = partial(self.arrived, ("", tip)) if kept else None
+        worker = yield from self._recorder.task(hold, run, log, lives=lives, engine=ENGINE, based=based)
+        worker.steering = self.steering or worker.steering
+        return worker
+
+    def arrived(self, place: Place) -> Steps[None]:
+        """Returns when a checkpoint is in the log or on its way there."""
+        if place not in self.index.checkpoints:
+            yield from self.arrivals.until(place)
 
     def record(self) -> Steps[Log | None]:
         """The log, for who looks at it as a whole."""
@@ -131,7 +149,7 @@ class Thread:
                 with self.lock:
                     if self._recorder.hold is not None:
                         self._drop(self._recorder.hold)
-                return drive(self._client, self._recorder.take(check, keep=True))
+                return drive(self._client, self._recorder.take(check, keep=True, take_over=self.take_over))
 
         hold: Hold = yield Call(lambda: asyncio.to_thread(taken) if in_loop else taken())
         self._telling = hold
@@ -188,7 +206,8 @@ class Thread:
     def _claimed(self, built: Built) -> Hold:
         with self._claiming:
             if self._recorder.hold is None:
-                drive(self._client, self._recorder.take(lambda log: self._check(built, log)))
+                took = self._recorder.take(lambda log: self._check(built, log), take_over=self.take_over)
+                drive(self._client, took)
             return drive(self._client, self._held(built, False))
 
     def _check(self, built: Built, log: Log) -> dict[str, Any]:
@@ -208,6 +227,8 @@ class Thread:
             self.known.reset()  # it may count on what was not written
             raise
         self.chains.note(built, hold.number)
+        if built.place is not None:
+            self.arrivals.came(built.place)
 
     def _overtaken(self, hold: Hold, built: Built, error: Fenced) -> Steps[None]:
         """Another claim passed ours: raises if it goes on from our chain."""

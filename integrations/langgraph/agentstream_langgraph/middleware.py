@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelResponse
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, SystemMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.errors import GraphBubbleUp
 
@@ -39,13 +39,17 @@ class Recorded(AgentMiddleware[Any, Any, Any]):
         """Serves the model's answer from the record, or makes the call and records it."""
         if not self._models or not recording():
             return handler(request)
-        return _made(open_step("model", _model(request.model), _asked(request)), lambda: handler(request))
+        asked, places = _asked(request), _changeable(request.model)
+        call = open_step("model", _model(request.model), asked, changeable=places)
+        return _made(call, lambda: handler(_changed(request, call)))
 
     async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """As `wrap_model_call`."""
         if not self._models or not recording():
             return await handler(request)
-        return await _amade(await aopen_step("model", _model(request.model), _asked(request)), lambda: handler(request))
+        asked, places = _asked(request), _changeable(request.model)
+        call = await aopen_step("model", _model(request.model), asked, changeable=places)
+        return await _amade(call, lambda: handler(_changed(request, call)))
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Serves the tool's result from the record, or calls it and records that."""
@@ -100,6 +104,31 @@ async def _amade(call: StepCall, make: Callable[[], Awaitable[Any]]) -> Any:
 def _model(model: Any) -> str:
     named = (getattr(model, name, None) for name in ("model_name", "model"))
     return next((name for name in named if isinstance(name, str) and name), type(model).__name__)
+
+
+def _changeable(model: Any) -> bool | tuple[str, ...]:
+    """What of a request a replay that runs on may change: the system prompt, and a model that says its name."""
+    return ("model",) if _name_of(model) else True
+
+
+def _name_of(model: Any) -> str | None:
+    """The field of a model that has its name."""
+    fields = getattr(type(model), "model_fields", {})
+    return next((name for name in ("model_name", "model") if name in fields), None)
+
+
+def _changed(request: Any, call: StepCall) -> Any:
+    """The request with what the replay sends instead."""
+    changes = call.changed
+    if changes is None:
+        return request
+    other: dict[str, Any] = {}
+    name = _name_of(request.model)
+    if changes.model is not None and name is not None:
+        other["model"] = request.model.model_copy(update={name: changes.model})
+    if changes.system is not None:
+        other["system_message"] = SystemMessage(changes.system)
+    return request.override(**other)
 
 
 def _asked(request: Any) -> dict[str, Any]:

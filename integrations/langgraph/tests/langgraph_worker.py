@@ -52,15 +52,29 @@ def stepping(folder: Path, saver: StreamSaver) -> Any:
     def act(number: int) -> int:
         return effect(folder, number)
 
+    @step(name="act")
+    async def aact(number: int) -> int:
+        return effect(folder, number)
+
+    def numbers(state: State) -> range:
+        return range(len(state["done"]), len(state["done"]) + STEPS // 4)
+
     def node(state: State) -> Any:
-        done = []
-        for number in range(len(state["done"]), len(state["done"]) + STEPS // 4):
+        done: list[int] = []
+        for number in numbers(state):
             done.append(act(number))
             effect(folder, -1 - number)  # it has returned
         return {"done": done}
 
+    async def anode(state: State) -> Any:
+        done: list[int] = []
+        for number in numbers(state):
+            done.append(await aact(number))
+            effect(folder, -1 - number)
+        return {"done": done}
+
     builder = StateGraph(State)
-    builder.add_node("node", node)
+    builder.add_node("node", RunnableLambda(node, anode))
     builder.add_edge(START, "node")
     builder.add_conditional_edges("node", lambda state: "node" if len(state["done"]) < STEPS else END, ["node", END])
     return builder.compile(checkpointer=saver)

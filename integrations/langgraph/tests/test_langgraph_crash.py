@@ -1,5 +1,5 @@
-"""Killed at any moment, a graph goes on from what was written: nothing is lost, and with
-durability="sync" only the step in flight is repeated."""
+"""Killed at any moment, a graph goes on from what was written: nothing is lost, no step that returned is repeated, and
+with durability="sync" only the node in flight."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ def killed(chance: random.Random, folder: Path, *how: str) -> None:
             process.send_signal(signal.SIGKILL)
 
 
-def test_no_step_that_returned_is_repeated(tmp_path: Path) -> None:
-    """Killed in the middle of nodes: what their steps did is in the record. With durability="async" a node may begin
-    before the checkpoint that it belongs to is written: killed just then, its first steps are made again."""
-    killed(random.Random("sync"), tmp_path, "steps", "sync", "sync")
-    assert worked(tmp_path, "steps", "sync", "sync") == list(range(STEPS))
+@pytest.mark.parametrize("durability", ["sync", "async"])
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_no_step_that_returned_is_repeated(way: str, durability: str, tmp_path: Path) -> None:
+    """Killed in the middle of nodes: what their steps did is in the record."""
+    killed(random.Random(f"{way} {durability}"), tmp_path, "steps", way, durability)
+    assert worked(tmp_path, "steps", way, durability) == list(range(STEPS))
     told = effects(tmp_path)
     assert {number for number in told if number >= 0} == set(range(STEPS))
     for number in range(STEPS):

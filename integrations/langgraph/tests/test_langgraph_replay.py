@@ -108,8 +108,8 @@ def test_a_thread_is_replayed(client: Client) -> None:
         replay(code.graph, "nobody")
     with pytest.raises(ValueError, match="no thread"):
         client.session("else").replay(code.graph)
-    with pytest.raises(ValueError, match="repeat= cannot"):
-        client.session("langgraph/t").replay(code.graph, repeat=2)
+    with pytest.raises(ValueError, match="run= cannot"):
+        client.session("langgraph/t").replay(code.graph, run="x")
     assert code.made == made
 
 
