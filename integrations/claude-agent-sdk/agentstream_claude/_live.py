@@ -23,7 +23,7 @@ class Saying:
 
     def __init__(self) -> None:
         self._message = ""
-        self._tools: dict[int, str] = {}
+        self._tools: dict[int, tuple[str, str]] = {}
         self._hold: Hold | None = None
         self._deltas: Deltas | None = None
 
@@ -35,7 +35,8 @@ class Saying:
             self._message = str(event["message"].get("id") or "")
             self._tools = {}
         elif kind == "content_block_start" and event["content_block"].get("type") == "tool_use":
-            self._tools[event["index"]] = str(event["content_block"].get("id"))
+            block = event["content_block"]
+            self._tools[event["index"]] = (str(block.get("id")), str(block.get("name") or ""))
         elif kind == "message_stop":
             self.end()
         return kind == "content_block_delta" and event["delta"].get("type") in _TEXTS
@@ -43,11 +44,11 @@ class Saying:
     def feed(self, event: dict[str, Any], hold: Hold) -> None:
         """Writes what an event says, soon. What cannot be written is in the transcript later."""
         name, kind = _TEXTS[event["delta"]["type"]]
-        target = self._tools.get(event["index"], self._message) if kind == "args" else self._message
+        target, tool = self._tools.get(event["index"], (self._message, "")) if kind == "args" else (self._message, "")
         if self._deltas is None or self._hold is not hold:
             self._hold, self._deltas = hold, hold.deltas(call_of(self._message))
         try:
-            self._deltas.feed(target, str(event["delta"].get(name) or ""), kind)
+            self._deltas.feed(target, str(event["delta"].get(name) or ""), kind, tool or None, self._message)
         except AgentStreamError:
             self._deltas = None
 

@@ -7,13 +7,12 @@ what is not there yet; lines refer to each other by uuid, so their order between
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentstream import AgentStreamError, Fenced
-from agentstream.adapters import Call, Hold, Steps, recorder
+from agentstream.adapters import Hold, Sleep, Steps, recorder
 from agentstream_claude._entries import events_of
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Mirror:
                 return
             except Fenced:
                 self._recorder.drop(hold)
-                yield Call(lambda: asyncio.sleep(random.uniform(0, 0.02)))
+                yield Sleep(random.uniform(0, 0.02))
             except BaseException:
                 self._recorder.drop(hold)  # whether it was applied is unknown: the log says
                 raise

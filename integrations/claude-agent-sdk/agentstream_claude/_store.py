@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-from anyio import Lock
+from anyio import Lock, to_thread
 from anyio.lowlevel import RunVar
 from claude_agent_sdk import StreamEvent, fold_session_summary, project_key_for_directory
 
-from agentstream import AsyncClient, Client, NotFound
-from agentstream.adapters import adrive, fold, recorder, session_ids
+from agentstream import AsyncClient, Client, NotFound, SessionExists
+from agentstream.adapters import adrive, drive, fold, recorder, session_ids
+from agentstream_claude._carrying import lines_of
 from agentstream_claude._entries import BESIDE, HOLDING, entry_of
 from agentstream_claude._live import Saying
 from agentstream_claude._mirror import Mirror
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from claude_agent_sdk import (
         SessionKey,
         SessionListSubkeysKey,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SessionSummaryEntry,
     )
 
+    from agentstream import Messages
     from agentstream.adapters import Log, Steps
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class StreamSessionStore:
 
     For `ClaudeAgentOptions(session_store=…)`; `session_store_flush="eager"` writes each line as it comes, and followers
     see it then. What is appended is durable when `append` returns, each line once, whoever writes it again. `client` is
-    a Client or an AsyncClient; the SDK is to run under asyncio.
+    a Client or an AsyncClient; the SDK may run under asyncio or trio.
 
     Raises NotSerializable, StoreError, Unavailable: the SDK tries an append again, and then says so in the stream of
     messages. On a server that cannot list its streams, the sessions are those that clients of this library made.
@@ -72,11 +73,7 @@ class StreamSessionStore:
 
         Lines that a fork shares with its source come with the fork's session id.
         """
-        log = await self._drive(recorder(self._client, self.session_id(key)).read())
-        if log is None:
-            return None
-        # large values are read from the store as they are met
-        return await asyncio.to_thread(_lines, log, key["session_id"]) or None
+        return await self._load(key)
 
     async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
         """The sessions of a project, without those of subagents; `mtime` is the time of the last event."""
@@ -90,7 +87,7 @@ class StreamSessionStore:
             session = self.session_id(key)
             stamp, summary = self._summaries.get(session, (None, None))
             if summary is None or stamp != (size, mtime):
-                summary = fold_session_summary(None, key, await self.load(key) or [])
+                summary = fold_session_summary(None, key, await self._load(key) or [])
                 summary["mtime"] = mtime
                 self._summaries[session] = ((size, mtime), summary)
             found.append({**summary, "data": dict(summary["data"])})
@@ -138,9 +135,43 @@ class StreamSessionStore:
         source = self.session_id({"project_key": project, "session_id": session_id})
         to = self.session_id({"project_key": project, "session_id": new_id})
         cut = None if at is None else await self._cut(source, at)
-        await self._client.session(source).fork(to, at=cut)
+        await self._ask(lambda client: client.session(source).fork(to, at=cut))
         for below in await self._below(source):
-            await self._client.session(below).fork(to + below[len(source) :])
+            await self._ask(lambda client, below=below: client.session(below).fork(to + below[len(source) :]))
+        return new_id
+
+    async def continue_from(
+        self,
+        messages: Messages,
+        new_id: str | None = None,
+        *,
+        model: str | None = None,
+        project_key: str | None = None,
+        directory: str | Path | None = None,
+    ) -> str:
+        """A session that begins with what another one said, whichever SDK recorded that; returns its id.
+
+        `messages` are that session's (`session.state().messages`). `ClaudeAgentOptions(resume=…)` goes on with it.
+        Calls are there with their results; one that has none is closed by one that says it was interrupted. System
+        messages are left out: `ClaudeAgentOptions(system_prompt=…)` takes `messages.as_anthropic().get("system")`.
+        Thoughts go along that the API signed, and the CLI gives them to the model that thought them: `model`, where
+        the messages do not name it. `new_id` and the project are as for `fork`.
+
+        ValueError where nothing was said, SessionExists where `new_id` is taken, BlobLost where an attachment is gone.
+        """
+        new_id = new_id or str(uuid4())
+        key: SessionKey = {
+            "project_key": project_key or project_key_for_directory(directory),
+            "session_id": new_id,
+        }
+        place = str(directory or Path.cwd())
+        # attachments are read from the store as they are met
+        lines = await to_thread.run_sync(lambda: list(lines_of(messages, new_id, place, model)))
+        if not lines:
+            raise ValueError("the messages say nothing that a session could go on from")
+        if await self._load(key) is not None:
+            raise SessionExists(f"session {self.session_id(key)!r} is there: give another new_id, or none")
+        await self.append(key, cast("list[SessionStoreEntry]", lines))
         return new_id
 
     async def publish(
@@ -176,7 +207,7 @@ class StreamSessionStore:
     async def _of_project(self, project_key: str) -> list[tuple[str, int, int]]:
         """Of each main transcript its id, how many events it has, and when the last came, in milliseconds."""
         prefix = self._project(project_key)
-        there = await self._client.sessions(prefix=prefix)
+        there = await self._ask(lambda client: client.sessions(prefix=prefix))
         return [
             (_named(each.id[len(prefix) :]), each.events, round(each.updated.timestamp() * 1000))
             for each in there
@@ -198,8 +229,29 @@ class StreamSessionStore:
                 return after
         raise NotFound(f"session {session!r} has no line of uuid {uuid!r} to be forked at")
 
+    async def _load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
+        log = await self._drive(recorder(self._client, self.session_id(key)).read())
+        if log is None:
+            return None
+        # large values are read from the store as they are met
+        return await to_thread.run_sync(_lines, log, key["session_id"]) or None
+
     async def _drive(self, steps: Steps[T]) -> T:
-        return await adrive(self._client, steps)
+        if _in_asyncio():
+            return await adrive(self._client, steps)
+        return await to_thread.run_sync(drive, self._client, steps)
+
+    async def _ask(self, ask: Callable[[Any], Any]) -> Any:
+        """What `ask` gets of the client: an AsyncClient under asyncio, a Client on a thread under trio."""
+        return await ask(self._client) if _in_asyncio() else await to_thread.run_sync(ask, self._client.to_sync())
+
+
+def _in_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _lock(store: StreamSessionStore, session: str) -> Lock:

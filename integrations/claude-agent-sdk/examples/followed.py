@@ -16,12 +16,23 @@ from agentstream import AsyncClient, AsyncSession
 
 
 async def follow(session: AsyncSession) -> None:
-    """What any other process could do too."""
+    """What any other process could do too, to the end of the turn."""
+    told = ""
+    over: set[str] = set()
     async for event in session.follow("now"):
-        if event.type == "delta":
-            print(event.value["text"], end="", flush=True)
+        said = event.value
+        if event.type == "delta" and said["kind"] == "text" and said["target"] not in over:
+            print(said["text"], end="", flush=True)
+            told += said["text"]
+        elif event.type == "message" and said["role"] == "assistant":  # whole: pieces that come later are in it
+            text = "".join(part["text"] for part in said["parts"] if part["type"] == "text")
+            print(text.removeprefix(told), end="", flush=True)
+            told = ""
+            over.add(said["id"])
+            if said["finish_reason"] == "end_turn":
+                return
         elif event.type == "tool_call":
-            print(f"\n[{event.value['name']}]", flush=True)
+            print(f"\n[{said['name']}]", flush=True)
 
 
 async def main(prompt: str, resume: str | None = None) -> None:
@@ -38,9 +49,12 @@ async def main(prompt: str, resume: str | None = None) -> None:
             resume=resume,
             session_id=None if resume else name,
         )
-        async for _ in store.publish(query(prompt=prompt, options=options)):
-            pass
-        follower.cancel()
+        try:
+            async for _ in store.publish(query(prompt=prompt, options=options)):
+                pass
+            await asyncio.wait([follower], timeout=10)  # what was said last is on its way
+        finally:
+            follower.cancel()
         used = (await session.state()).usage
         print(f"\n{used['input_tokens']:g} tokens in, {used['output_tokens']:g} out; go on with {name}")
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from agentstream_claude import StreamSessionStore
+from anyio import create_task_group
+from anyio.lowlevel import checkpoint
 from claude_agent_sdk.testing import run_session_store_conformance
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +61,31 @@ def test_the_sdks_own_contracts_hold(place: str, tmp_path: Path) -> None:
         return StreamSessionStore(AsyncClient(STORES[place](tmp_path / str(next(NUMBERS)))))
 
     asyncio.run(run_session_store_conformance(make))
+
+
+def test_the_sdk_may_run_under_trio(tmp_path: Path) -> None:
+    """Its contracts hold, calls at once are written in their order, and two writers that overtake each other wait."""
+
+    async def main() -> None:
+        with Client(tmp_path) as client, Client(tmp_path) as another:
+            numbers = iter(range(10**9))
+            await run_session_store_conformance(lambda: StreamSessionStore(client, prefix=f"p{next(numbers)}"))
+            stores = [StreamSessionStore(client), StreamSessionStore(another)]
+            lines = [said(str(number), "hi") for number in range(10)]
+            async with create_task_group() as tasks:
+                for line in lines:
+                    tasks.start_soon(stores[0].append, KEY, [line])
+                    await checkpoint()
+                tasks.start_soon(stores[1].append, KEY, [said("other", "hi")])
+            loaded: Any = await stores[1].load(KEY)
+            assert [line["uuid"] for line in loaded if line["uuid"] != "other"] == [line["uuid"] for line in lines]
+            assert len(loaded) == 11
+            branch = await stores[0].fork("sess", "branch", at="4", project_key="proj")
+            assert await stores[0].load({"project_key": "proj", "session_id": branch}) == [
+                {**line, "sessionId": "branch"} for line in loaded[: loaded.index(lines[4]) + 1]
+            ]
+
+    trio.run(main)
 
 
 def test_every_line_comes_back_as_it_was_and_is_written_once(tmp_path: Path) -> None:
