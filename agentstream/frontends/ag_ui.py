@@ -11,21 +11,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from agentstream.frontends.story import (
-    Answered,
-    Asked,
-    Custom,
-    Delta,
-    Result,
-    Rewound,
-    RunTold,
-    Said,
-    StepTold,
-    Story,
-    Telling,
-    plain,
-    text_id,
-)
+from agentstream.frontends import story
+from agentstream.frontends.story import plain, text_id
+from agentstream.frontends.translation import Place, Sent, Translation
 from agentstream.sessions import moments
 from agentstream.sessions.conversions.parts import (
     Message,
@@ -42,8 +30,6 @@ if TYPE_CHECKING:
     from agentstream.sessions.events import Event
     from agentstream.sessions.questions import Question
 
-Sent = dict[str, Any]
-
 _OPENING = ("began", "running")
 
 
@@ -57,19 +43,21 @@ def to_ag_ui(events: Iterable[Event], *, thread: str | None = None) -> Iterator[
         yield from translation.add(event)
 
 
-class AgUi:
+class AgUi(Translation):
     """The same, event by event: `add` gives what an event adds. The same events always give the same."""
 
     def __init__(self, thread: str | None = None) -> None:
+        super().__init__()
         self.thread = thread
-        self.story = Story()
         self.run: str | None = None
         """The run that is open in what was sent."""
-        self._open: dict[tuple[str, str], str] = {}
-        """The texts that are open, by kind and message, and what was sent of them."""
         self._steps: dict[str, str] = {}
         self._messages: dict[str, Sent] = {}
         self._calls: dict[str, str] = {}
+        self._live: dict[str, tuple[str, str]] = {}
+        """The calls whose arguments are open: the tool, and the message that they are in."""
+        self._cut: set[str] = set()
+        """The calls whose arguments ended before they were whole, with their run."""
         self._results: set[str] = set()
 
     def add(self, event: Event) -> list[Sent]:
@@ -77,8 +65,8 @@ class AgUi:
             self.thread = event.session or "session"
         sent: list[Sent] = []
         for telling in self.story.add(event):
-            sent += self._tell(telling, event)
-        at = moments.read(event.timestamp)
+            sent += self._run(telling) if isinstance(telling, story.RunTold) else self._within(telling, event)
+        at = moments.read(event.timestamp) if sent else None
         stamp = {"timestamp": round(at.timestamp() * 1000)} if at is not None else {}
         return [{**each, **stamp} for each in sent]
 
@@ -90,22 +78,23 @@ class AgUi:
         sent = [self._started(self.run), self._snapshot(without=self._open)]
         sent += [{"type": "STEP_STARTED", "stepName": name} for name in self._steps.values()]
         for (kind, id), text in self._open.items():
-            sent += [*_opened(kind, id), *_content(kind, id, text)]
+            if kind == "args":
+                sent += [_began(id, *self._live[id]), {"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": text}]
+            else:
+                sent += [*_opened(kind, id), *_content(kind, id, text)]
         return sent
 
     # --- what is told ------------------------------------------------------------------------------------------------
 
-    def _tell(self, telling: Telling, event: Event) -> list[Sent]:
-        if isinstance(telling, RunTold):
-            return self._run(telling)
-        sent = self._within(telling)
+    def _within(self, telling: story.Telling, event: Event) -> list[Sent]:
+        sent = self._tell(telling)
         if sent and self.run is None:
             alone = f"@{event.index}"
             ends = [*self._closed(), {"type": "RUN_FINISHED", "threadId": self.thread, "runId": alone}]
             return [self._started(alone), *sent, *ends]
         return sent
 
-    def _run(self, told: RunTold) -> list[Sent]:
+    def _run(self, told: story.RunTold) -> list[Sent]:
         if told.status in _OPENING:
             if self.run == told.id:
                 return []
@@ -143,29 +132,31 @@ class AgUi:
     def _closed(self) -> list[Sent]:
         sent = [each for kind, id in self._open for each in _closed(kind, id)]
         sent += [{"type": "STEP_FINISHED", "stepName": name} for name in self._steps.values()]
+        for id, (name, of) in self._live.items():
+            self._know_call(id, name, of, self._open["args", id])
+            self._cut.add(id)
         self._open.clear()
+        self._live.clear()
         self._steps.clear()
         return sent
 
-    def _within(self, telling: Telling) -> list[Sent]:
-        if isinstance(telling, Delta):
-            return self._delta(telling)
-        if isinstance(telling, Said):
-            return self._said(telling.id, telling.message)
-        if isinstance(telling, StepTold):
-            return self._step(telling)
-        if isinstance(telling, Result):
-            return self._result(telling)
-        if isinstance(telling, Rewound):
-            return self._rewound(telling.messages)
-        if isinstance(telling, Custom):
-            return _custom(telling)
-        if isinstance(telling, (Asked, Answered)) and self.run is not None:
-            name = "question" if isinstance(telling, Asked) else "answer"
-            return [{"type": "CUSTOM", "name": f"agentstream.{name}", "value": question_told(telling.question)}]
-        return []
+    def _asked(self, asked: story.Asked) -> list[Sent]:
+        return self._question("question", asked.question)
 
-    def _step(self, told: StepTold) -> list[Sent]:
+    def _answered(self, answered: story.Answered) -> list[Sent]:
+        return self._question("answer", answered.question)
+
+    def _question(self, name: str, question: Question) -> list[Sent]:
+        if self.run is None:
+            return []
+        return [{"type": "CUSTOM", "name": f"agentstream.{name}", "value": question_told(question)}]
+
+    def _custom(self, told: story.Custom) -> list[Sent]:
+        if told.type == "state":
+            return [{"type": "STATE_SNAPSHOT", "snapshot": plain(told.value)}]
+        return [{"type": "CUSTOM", "name": told.type, "value": plain(told.value)}]
+
+    def _step_told(self, told: story.StepTold) -> list[Sent]:
         if told.ended:
             name = self._steps.pop(told.key, None)
             return [{"type": "STEP_FINISHED", "stepName": name}] if name is not None else []
@@ -178,14 +169,9 @@ class AgUi:
 
     # --- texts -------------------------------------------------------------------------------------------------------
 
-    def _delta(self, delta: Delta) -> list[Sent]:
-        place = delta.place
-        if place is None:
-            return []
-        if delta.replaces:
-            return self._replaced(place, delta.text)
-        if not delta.text:
-            return []
+    def _grown(self, place: Place, delta: story.Delta) -> list[Sent]:
+        if place[0] == "args":
+            return self._arguments(place, delta)
         begins = [] if place in self._open else _opened(*place)
         if place[0] == "text":
             begins = [*self._end(("reasoning", place[1])), *begins]
@@ -193,20 +179,22 @@ class AgUi:
         self._know(place, self._text(place) + delta.text)
         return [*begins, *_content(*place, delta.text)]
 
-    def _text(self, place: tuple[str, str]) -> str:
+    def _text(self, place: Place) -> str:
         return str(self._messages.get(text_id(*place), {}).get("content") or "")
 
-    def _know(self, place: tuple[str, str], text: str, role: str = "assistant") -> None:
+    def _know(self, place: Place, text: str, role: str = "assistant") -> None:
         id = text_id(*place)
         role = "reasoning" if place[0] == "reasoning" else role
         known = self._messages.setdefault(id, {"id": id, "role": role})
         known["content"] = text
 
-    def _end(self, place: tuple[str, str]) -> list[Sent]:
+    def _end(self, place: Place) -> list[Sent]:
         return _closed(*place) if self._open.pop(place, None) is not None else []
 
-    def _replaced(self, place: tuple[str, str], text: str) -> list[Sent]:
+    def _replaced(self, place: Place, text: str) -> list[Sent]:
         """Something told does not stand: what does, from now on."""
+        if place[0] == "args":
+            return self._taken_back(place[1])
         if self._text(place) == text and text_id(*place) not in self._messages:
             return []
         ended = self._end(place)
@@ -216,7 +204,10 @@ class AgUi:
             self._messages.pop(text_id(*place), None)
         return [*ended, self._snapshot()]
 
-    def _said(self, id: str, message: Message) -> list[Sent]:
+    def _said(self, said: story.Said) -> list[Sent]:
+        return self._message(said.id, said.message)
+
+    def _message(self, id: str, message: Message) -> list[Sent]:
         parts: list[Part] = message["parts"]
         role = message["role"]
         if role == "tool":
@@ -232,7 +223,7 @@ class AgUi:
                 sent += self._call(id, part)
         return sent
 
-    def _whole(self, place: tuple[str, str], text: str, role: str) -> list[Sent]:
+    def _whole(self, place: Place, text: str, role: str) -> list[Sent]:
         known = self._text(place)
         if not text or text == known:
             return self._end(place)
@@ -247,24 +238,64 @@ class AgUi:
 
     # --- tools -------------------------------------------------------------------------------------------------------
 
+    def _arguments(self, place: Place, delta: story.Delta) -> list[Sent]:
+        """More of a call's arguments. Which call that is was told with the first of them."""
+        id, name, of = delta.target, delta.name or "", delta.message or delta.target
+        if place not in self._open and id in self._calls:
+            return []  # it is known whole
+        begins = [] if place in self._open else [_began(id, name, of)]
+        self._open[place] = self._open.get(place, "") + delta.text
+        self._live[id] = (name, of)
+        return [*begins, {"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": delta.text}]
+
     def _call(self, of: str, part: Part) -> list[Sent]:
         id, name, arguments = str(part.get("id")), str(part.get("name")), arguments_text(part)
+        if id in self._cut:
+            self._forget_call(id)
+            self._know_call(id, name, of, arguments)
+            return [self._snapshot()]
         if id in self._calls:
             return []
+        known = self._open.pop(("args", id), None)
+        live = self._live.pop(id, None)
+        if known is None or live is None:
+            self._know_call(id, name, of, arguments)
+            whole = [{"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": arguments}]
+            return [_began(id, name, of), *whole, {"type": "TOOL_CALL_END", "toolCallId": id}]
+        goes_on = arguments.startswith(known)
+        more = arguments[len(known) :] if goes_on else ""
+        same = live == (name, of) and (goes_on or _as_json(known) == _as_json(arguments))
+        self._know_call(id, name, of, arguments if goes_on or not same else known)
+        rest = [{"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": more}] if more else []
+        return [*rest, {"type": "TOOL_CALL_END", "toolCallId": id}, *([] if same else [self._snapshot()])]
+
+    def _know_call(self, id: str, name: str, of: str, arguments: str) -> None:
         self._calls[id] = name
         known = self._messages.setdefault(of, {"id": of, "role": "assistant"})
         function = {"name": name, "arguments": arguments}
         known.setdefault("toolCalls", []).append({"id": id, "type": "function", "function": function})
-        return [
-            {"type": "TOOL_CALL_START", "toolCallId": id, "toolCallName": name, "parentMessageId": of},
-            {"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": arguments},
-            {"type": "TOOL_CALL_END", "toolCallId": id},
-        ]
+
+    def _taken_back(self, id: str) -> list[Sent]:
+        """A call whose arguments came, in an attempt that does not stand."""
+        self._live.pop(id, None)
+        if id in self._cut:
+            self._forget_call(id)
+            return [self._snapshot()]
+        if self._open.pop(("args", id), None) is None:
+            return []
+        return [{"type": "TOOL_CALL_END", "toolCallId": id}, self._snapshot()]
+
+    def _forget_call(self, id: str) -> None:
+        self._cut.discard(id)
+        self._calls.pop(id, None)
+        for said in self._messages.values():
+            if "toolCalls" in said:
+                said["toolCalls"] = [call for call in said["toolCalls"] if call["id"] != id]
 
     def _given(self, part: Part) -> list[Sent]:
         return self._gave(str(part.get("id")), result_text(part))
 
-    def _result(self, result: Result) -> list[Sent]:
+    def _result(self, result: story.Result) -> list[Sent]:
         if result.error is not None:
             return self._gave(result.call, error_line(result.error))
         value = result.value
@@ -280,19 +311,20 @@ class AgUi:
 
     # --- taken back --------------------------------------------------------------------------------------------------
 
-    def _snapshot(self, without: Iterable[tuple[str, str]] = ()) -> Sent:
+    def _snapshot(self, without: Iterable[Place] = ()) -> Sent:
         left = {text_id(*place) for place in without}
         messages = [dict(said) for id, said in self._messages.items() if id not in left]
         return {"type": "MESSAGES_SNAPSHOT", "messages": [_complete(said) for said in messages]}
 
-    def _rewound(self, messages: Iterable[Message]) -> list[Sent]:
+    def _rewound(self, rewound: story.Rewound) -> list[Sent]:
         sent = self._closed()
         self._messages.clear()
         self._calls.clear()
+        self._cut.clear()
         self._results.clear()
-        for message in messages:
+        for message in rewound.messages:
             if message["role"] != "system":
-                self._said(message["id"], message)
+                self._message(message["id"], message)
         self._open.clear()
         return [*sent, self._snapshot()]
 
@@ -310,7 +342,20 @@ def _content(kind: str, id: str, text: str) -> list[Sent]:
     return [{"type": name, "messageId": text_id(kind, id), "delta": text}] if text else []
 
 
+def _began(call: str, name: str, of: str) -> Sent:
+    return {"type": "TOOL_CALL_START", "toolCallId": call, "toolCallName": name, "parentMessageId": of}
+
+
+def _as_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def _closed(kind: str, id: str) -> list[Sent]:
+    if kind == "args":
+        return [{"type": "TOOL_CALL_END", "toolCallId": id}]
     name = text_id(kind, id)
     if kind == "text":
         return [{"type": "TEXT_MESSAGE_END", "messageId": name}]
@@ -319,12 +364,6 @@ def _closed(kind: str, id: str) -> list[Sent]:
 
 def _complete(said: Sent) -> Sent:
     return said if "content" in said or said["role"] == "assistant" else {**said, "content": ""}
-
-
-def _custom(told: Custom) -> list[Sent]:
-    if told.type == "state":
-        return [{"type": "STATE_SNAPSHOT", "snapshot": plain(told.value)}]
-    return [{"type": "CUSTOM", "name": told.type, "value": plain(told.value)}]
 
 
 _COUNTS = {
@@ -341,7 +380,7 @@ def _usage(model: str, counts: dict[str, int]) -> Sent:
     return {**({"model": model} if model else {}), **named}
 
 
-def _interrupts(run: RunTold) -> list[Sent]:
+def _interrupts(run: story.RunTold) -> list[Sent]:
     if not run.questions:
         until = {"metadata": {"until": run.until}} if run.until else {}
         return [{"id": f"{run.id}:waiting", "reason": "waiting", **until}]

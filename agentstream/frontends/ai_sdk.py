@@ -1,4 +1,4 @@
-"""A run as the UI message stream of Vercel's AI SDK (its `UIMessageChunk`s, ai 5 and later).
+"""A run as the UI message stream of Vercel's AI SDK (its `UIMessageSent`s, ai 5 and later).
 
 One stream is one assistant's message: that of a run. Model calls are its steps; text comes as deltas and ends with its
 message; what an attempt said that failed is taken back by `reset-step`. Approvals are the SDK's own, on the call that
@@ -13,23 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from agentstream.frontends import story
 from agentstream.frontends.ag_ui import question_told
-from agentstream.frontends.story import (
-    ENDS,
-    Answered,
-    Asked,
-    Custom,
-    Delta,
-    Result,
-    Rewound,
-    RunTold,
-    Said,
-    StepTold,
-    Story,
-    Telling,
-    plain,
-    text_id,
-)
+from agentstream.frontends.story import ENDS, plain, text_id
+from agentstream.frontends.translation import Place, Sent, Translation
 from agentstream.sessions.conversions.parts import (
     Part,
     arguments_object,
@@ -46,22 +33,20 @@ from agentstream.sessions.steps import error_line
 if TYPE_CHECKING:
     from agentstream.sessions.events import Event
 
-Chunk = dict[str, Any]
-
 _NOT_AGAIN = ("start-step", "finish-step", "message-metadata")
 
 LARGEST_FILE = 1 << 20
 """Bytes of a file that is sent in a chunk; a larger one is told of."""
 
 
-def to_ai_sdk(events: Iterable[Event], *, run: str | None = None) -> Iterator[Chunk]:
+def to_ai_sdk(events: Iterable[Event], *, run: str | None = None) -> Iterator[Sent]:
     """The chunks of a session's last run (or that of the id `run`), with their end. [] where there is no run.
 
     Of a run that goes on (`session.follow()`) use `AiSdk`, which gives chunks as events come.
     """
     translation = AiSdk()
-    found: list[Chunk] = []
-    ending: list[Chunk] = []
+    found: list[Sent] = []
+    ending: list[Sent] = []
     for event in events:
         chunks = translation.add(event)
         if run is not None and translation.run != run:
@@ -73,37 +58,37 @@ def to_ai_sdk(events: Iterable[Event], *, run: str | None = None) -> Iterator[Ch
     yield from [*found, *ending] if found else []
 
 
-class AiSdk:
+class AiSdk(Translation):
     """The same, event by event: `add` gives what an event adds to the message of the run that it is of."""
 
     def __init__(self) -> None:
-        self.story = Story()
+        super().__init__()
         self.run: str | None = None
         """The id of the run whose message is told."""
         self.begins = False
         """Whether the last event began it."""
-        self._last: RunTold | None = None
+        self._last: story.RunTold | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._open: dict[tuple[str, str], str] = {}
-        self._texts: dict[tuple[str, str], str] = {}
+        self._open.clear()
+        self._texts: dict[Place, str] = {}
         self._calls: dict[str, Any] = {}
         self._approvals: dict[str, str] = {}
-        self._granted: dict[tuple[str, str], str] = {}
+        self._granted: dict[Place, str] = {}
         """Calls that may be made, by the lane and the name of their step."""
         self._making: dict[str, str] = {}
         self._results: set[str] = set()
         self._models: set[str] = set()
-        self._step: list[Chunk] = []
+        self._step: list[Sent] = []
         """The chunks of the step that is open, from which it is told again."""
         self._usage: dict[str, int] = {}
 
-    def add(self, event: Event) -> list[Chunk]:
+    def add(self, event: Event) -> list[Sent]:
         self.begins = False
-        chunks: list[Chunk] = []
+        chunks: list[Sent] = []
         for telling in self.story.add(event):
-            if isinstance(telling, RunTold):
+            if isinstance(telling, story.RunTold):
                 chunks += self._run(telling)
             elif self.run is not None and not self.over:
                 made = self._tell(telling)
@@ -125,7 +110,7 @@ class AiSdk:
         """Whether somebody works on the run."""
         return self._last is not None and self._last.status in ("began", "running")
 
-    def ending(self) -> list[Chunk]:
+    def ending(self) -> list[Sent]:
         """How a response ends here: as the run stands, with everything closed that is open."""
         told = self._last
         if told is None:
@@ -142,7 +127,7 @@ class AiSdk:
 
     # --- what is told ------------------------------------------------------------------------------------------------
 
-    def _run(self, told: RunTold) -> list[Chunk]:
+    def _run(self, told: story.RunTold) -> list[Sent]:
         self._last = told
         if told.status != "began":
             chunks = [chunk for place in self._open for chunk in _ended(place)] if told.status in ENDS else []
@@ -155,27 +140,20 @@ class AiSdk:
         metadata = {"run": told.id, "agent": told.agent}
         return [{"type": "start", "messageId": told.id, "messageMetadata": metadata}]
 
-    def _tell(self, telling: Telling) -> list[Chunk]:
-        if isinstance(telling, Delta):
-            return self._delta(telling)
-        if isinstance(telling, Said):
-            return self._said(telling)
-        if isinstance(telling, StepTold):
-            return self._model(telling) if telling.kind == "model" else self._approved(telling)
-        if isinstance(telling, Result):
-            error = error_line(telling.error) if telling.error is not None else None
-            return self._gave(telling.call, plain(telling.value), error)
-        if isinstance(telling, Asked):
-            return self._asked(telling)
-        if isinstance(telling, Answered):
-            return self._answered(telling)
-        if isinstance(telling, Rewound):
-            return [{"type": "data-rewound", "data": {}}]
-        if isinstance(telling, Custom):
-            return [{"type": f"data-{telling.type}", "id": telling.key, "data": plain(telling.value)}]
-        return []
+    def _step_told(self, told: story.StepTold) -> list[Sent]:
+        return self._model(told) if told.kind == "model" else self._approved(told)
 
-    def _model(self, told: StepTold) -> list[Chunk]:
+    def _result(self, result: story.Result) -> list[Sent]:
+        error = error_line(result.error) if result.error is not None else None
+        return self._gave(result.call, plain(result.value), error)
+
+    def _rewound(self, rewound: story.Rewound) -> list[Sent]:
+        return [{"type": "data-rewound", "data": {}}]
+
+    def _custom(self, told: story.Custom) -> list[Sent]:
+        return [{"type": f"data-{told.type}", "id": told.key, "data": plain(told.value)}]
+
+    def _model(self, told: story.StepTold) -> list[Sent]:
         """Model calls are the steps; those at the same time are one."""
         if not told.ended:
             self._models.add(told.key)
@@ -184,7 +162,7 @@ class AiSdk:
             ended = [chunk for place in self._open for chunk in _ended(place)]  # a step taken back would leave them
             self._open.clear()
             return [*ended, {"type": "start-step"}]
-        chunks: list[Chunk] = []
+        chunks: list[Sent] = []
         for name, count in told.usage.items():
             if isinstance(count, int) and not isinstance(count, bool):
                 self._usage[name] = self._usage.get(name, 0) + count
@@ -200,31 +178,26 @@ class AiSdk:
 
     # --- texts -------------------------------------------------------------------------------------------------------
 
-    def _delta(self, delta: Delta) -> list[Chunk]:
-        place = delta.place
-        if place is None:
-            return []
-        if delta.replaces:
-            return self._replaced(place, delta.text)
-        if not delta.text:
-            return []
-        chunks = [] if place in self._open else [{"type": f"{place[0]}-start", "id": text_id(*place)}]
+    def _grown(self, place: Place, delta: story.Delta) -> list[Sent]:
+        if place[0] == "args" and place not in self._open and delta.target in self._calls:
+            return []  # the call is known whole
+        chunks = [] if place in self._open else [_began(place, delta.name)]
         if place[0] == "text":
             chunks = [*self._end(("reasoning", place[1])), *chunks]
         self._open[place] = self._texts[place] = self._texts.get(place, "") + delta.text
-        return [*chunks, {"type": f"{place[0]}-delta", "id": text_id(*place), "delta": delta.text}]
+        return [*chunks, _more(place, delta.text)]
 
-    def _end(self, place: tuple[str, str]) -> list[Chunk]:
+    def _end(self, place: Place) -> list[Sent]:
         return _ended(place) if self._open.pop(place, None) is not None else []
 
-    def _said(self, said: Said) -> list[Chunk]:
+    def _said(self, said: story.Said) -> list[Sent]:
         parts: list[Part] = said.message["parts"]
         role = said.message["role"]
         if role == "tool":
             return [chunk for part in parts if is_kind(part, "tool_result") for chunk in self._given(part)]
         if role != "assistant":
             return []  # the user's own messages are the front end's
-        chunks: list[Chunk] = []
+        chunks: list[Sent] = []
         for kind in ("reasoning", "text"):
             text = "".join(text_of(part) for part in parts if is_kind(part, kind))
             chunks += self._whole((kind, said.id), text)
@@ -235,34 +208,30 @@ class AiSdk:
                 chunks += _file(f"{said.id}.{number}", part)
         return chunks
 
-    def _whole(self, place: tuple[str, str], text: str) -> list[Chunk]:
+    def _whole(self, place: Place, text: str) -> list[Sent]:
         known = self._texts.get(place, "")
         if not text or text == known:
             return self._end(place)
         if known and (not text.startswith(known) or place not in self._open):
             return self._replaced(place, text)
-        chunks: list[Chunk] = [] if place in self._open else [{"type": f"{place[0]}-start", "id": text_id(*place)}]
-        chunks.append({"type": f"{place[0]}-delta", "id": text_id(*place), "delta": text[len(known) :]})
+        chunks: list[Sent] = [] if place in self._open else [_began(place)]
+        chunks.append(_more(place, text[len(known) :]))
         self._texts[place] = text
         self._open.pop(place, None)
         return [*chunks, *_ended(place)]
 
-    def _replaced(self, place: tuple[str, str], text: str) -> list[Chunk]:
+    def _replaced(self, place: Place, text: str) -> list[Sent]:
         """The step told again, with this text as it stands. What an earlier step said stays as it is: it was closed."""
         open_before = place in self._open
-        if not any(chunk.get("id") == text_id(*place) and chunk["type"].startswith(place[0]) for chunk in self._step):
+        if not any(_is_of(chunk, place) for chunk in self._step):
             self._texts.pop(place, None)
             return []
         self._open.pop(place, None)
         self._texts.pop(place, None)
-        names = {f"{place[0]}-{part}" for part in ("start", "delta", "end")}
-        kept = [chunk for chunk in self._step if not (chunk["type"] in names and chunk.get("id") == text_id(*place))]
-        if text:
+        kept = [chunk for chunk in self._step if not _is_of(chunk, place)]
+        if text and place[0] != "args":
             self._texts[place] = text
-            kept += [
-                {"type": f"{place[0]}-start", "id": text_id(*place)},
-                {"type": f"{place[0]}-delta", "id": text_id(*place), "delta": text},
-            ]
+            kept += [_began(place), _more(place, text)]
             if open_before:
                 self._open[place] = text
             else:
@@ -273,19 +242,20 @@ class AiSdk:
 
     # --- tools and questions -----------------------------------------------------------------------------------------
 
-    def _call(self, part: Part) -> list[Chunk]:
+    def _call(self, part: Part) -> list[Sent]:
         id, name, given = str(part.get("id")), str(part.get("name")), arguments_object(part)
         if id in self._calls:
             return []
         self._calls[id] = name
+        self._open.pop(("args", id), None)
         return [_input(id, name, arguments_text(part) if given is None else given)]
 
-    def _given(self, part: Part) -> list[Chunk]:
+    def _given(self, part: Part) -> list[Sent]:
         content = part.get("content")
         shown = content if content is not result_parts(part) else result_text(part)
         return self._gave(str(part.get("id")), plain(shown), result_text(part) if part.get("is_error") else None)
 
-    def _gave(self, call: str, value: Any, error: str | None) -> list[Chunk]:
+    def _gave(self, call: str, value: Any, error: str | None) -> list[Sent]:
         if call not in self._calls or call in self._results:
             return []
         self._results.add(call)
@@ -293,19 +263,19 @@ class AiSdk:
             return [{"type": "tool-output-error", "toolCallId": call, "errorText": error}]
         return [{"type": "tool-output-available", "toolCallId": call, "output": value}]
 
-    def _asked(self, asked: Asked) -> list[Chunk]:
+    def _asked(self, asked: story.Asked) -> list[Sent]:
         question = asked.question
         if question.kind != "approval":
             return [{"type": "data-question", "id": question.key, "data": question_told(question)}]
         call = asked.call or question.key
-        chunks: list[Chunk] = []
+        chunks: list[Sent] = []
         if call not in self._calls:
             self._calls[call] = name = question.step or "tool"
             chunks.append(_input(call, name, plain(question.arguments)))
         self._approvals[question.key] = call
         return [*chunks, {"type": "tool-approval-request", "approvalId": question.key, "toolCallId": call}]
 
-    def _answered(self, answered: Answered) -> list[Chunk]:
+    def _answered(self, answered: story.Answered) -> list[Sent]:
         question = answered.question
         call = self._approvals.pop(question.key, None)
         if call is None:
@@ -314,14 +284,14 @@ class AiSdk:
         approved = value.get("approved") is True if isinstance(value, dict) else value is True
         reason = value.get("reason") if isinstance(value, dict) else None
         said = {"reason": reason} if isinstance(reason, str) else {}
-        told: Chunk = {"type": "tool-approval-response", "approvalId": question.key, "approved": approved, **said}
+        told: Sent = {"type": "tool-approval-response", "approvalId": question.key, "approved": approved, **said}
         if approved:
             self._granted[_lane(question.key), question.step or ""] = call
             return [told]
         self._results.add(call)
         return [told, {"type": "tool-output-denied", "toolCallId": call}]
 
-    def _approved(self, told: StepTold) -> list[Chunk]:
+    def _approved(self, told: story.StepTold) -> list[Sent]:
         """The step that was approved: where it stands for no call of a model's, its result is the approved call's."""
         if not told.ended:
             call = self._granted.pop((_lane(told.key), told.name), None)
@@ -340,15 +310,36 @@ def _lane(key: str) -> str:
     return f"{place.run}/{place.lane}" if place is not None else key
 
 
-def _ended(place: tuple[str, str]) -> list[Chunk]:
-    return [{"type": f"{place[0]}-end", "id": text_id(*place)}]
+def _began(place: Place, tool: str | None = None) -> Sent:
+    if place[0] == "args":
+        return {"type": "tool-input-start", "toolCallId": place[1], "toolName": tool}
+    return {"type": f"{place[0]}-start", "id": text_id(*place)}
 
 
-def _input(call: str, name: str, given: Any) -> Chunk:
+def _more(place: Place, text: str) -> Sent:
+    if place[0] == "args":
+        return {"type": "tool-input-delta", "toolCallId": place[1], "inputTextDelta": text}
+    return {"type": f"{place[0]}-delta", "id": text_id(*place), "delta": text}
+
+
+def _ended(place: Place) -> list[Sent]:
+    """A call's arguments end with the call, which a message tells."""
+    return [] if place[0] == "args" else [{"type": f"{place[0]}-end", "id": text_id(*place)}]
+
+
+def _is_of(chunk: Sent, place: Place) -> bool:
+    """Whether a chunk is a piece of a text, its beginning or its end."""
+    kind, id = place
+    if kind == "args":
+        return chunk.get("toolCallId") == id and chunk["type"] in ("tool-input-start", "tool-input-delta")
+    return chunk.get("id") == text_id(*place) and chunk["type"] in (f"{kind}-start", f"{kind}-delta", f"{kind}-end")
+
+
+def _input(call: str, name: str, given: Any) -> Sent:
     return {"type": "tool-input-available", "toolCallId": call, "toolName": name, "input": given}
 
 
-def _file(id: str, part: Part) -> list[Chunk]:
+def _file(id: str, part: Part) -> list[Sent]:
     file = file_of(part)
     if file is None:
         return []

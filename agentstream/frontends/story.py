@@ -63,17 +63,23 @@ class StepTold(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """A piece of text for a message or run; with `replaces` all that stands of it."""
+    """A piece of text for a message or run; with `replaces` all that stands of it.
+
+    Of arguments `target` is the call's id, `name` the tool's, and `message` that which the call will be a part of.
+    """
 
     target: str
     kind: str
     text: str
     replaces: bool = False
+    name: str | None = None
+    message: str | None = None
 
     @property
     def place(self) -> tuple[str, str] | None:
-        """The text that it is a piece of, by kind and message. None of arguments, which come with their call's name."""
-        return (self.kind, self.target) if self.kind in ("text", "reasoning") else None
+        """The text that it is a piece of, by kind and message or call. None of arguments of nobody knows which tool."""
+        known = self.kind in ("text", "reasoning") or (self.kind == "args" and (self.name or self.replaces))
+        return (self.kind, self.target) if known else None
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -145,7 +151,7 @@ class Story:
         changes = self._output.add(event)
         told = self._fold.add(event)
         self.run, self.status = self._fold.run, self._fold.status
-        deltas = [Delta(change.target, change.kind, change.text, change.replaces) for change in changes]
+        deltas = [Delta(each.target, each.kind, each.text, each.replaces, each.name, each.message) for each in changes]
         # what is taken back was said before what this event says, and what it says anew after
         return [*(each for each in deltas if each.replaces), *told, *(each for each in deltas if not each.replaces)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ _STREAM = {"content-type": "text/event-stream; charset=utf-8", "cache-control": 
 _UI = {**_STREAM, "x-vercel-ai-ui-message-stream": "v1"}
 
 
-class View:
+class View(ABC):
     """A sequence that is being read: what of it there is, and how it goes on."""
 
     def __init__(self, session: AsyncSession, query: dict[str, str]) -> None:
@@ -47,17 +48,18 @@ class View:
                 await asyncio.sleep(0)
         self.first = max(0, len(self.sent) + first if first is not None and first < 0 else first or 0)
 
+    @abstractmethod
     def take(self, event: Event, into: list[Any]) -> None:
-        raise NotImplementedError
+        """Adds what an event adds to the sequence."""
 
     @property
+    @abstractmethod
     def live(self) -> bool:
         """Whether more is to come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def nothing(self) -> bool:
         """Whether there is nothing to send."""
-        raise NotImplementedError
 
     def headers(self) -> dict[str, str]:
         return _STREAM
@@ -176,7 +178,7 @@ async def _batches(session: AsyncSession, start: int) -> AsyncIterator[list[Even
     waiting: asyncio.Future[Event] | None = None
     try:
         while True:
-            waiting = waiting or asyncio.ensure_future(anext(events))  # type: ignore[arg-type]
+            waiting = waiting or asyncio.ensure_future(anext(events))
             done, _ = await asyncio.wait((waiting,), timeout=HEARTBEAT)
             if not done:
                 yield []
@@ -191,7 +193,7 @@ async def _batches(session: AsyncSession, start: int) -> AsyncIterator[list[Even
         if waiting is not None:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
-        await events.aclose()  # type: ignore[attr-defined]
+        await events.aclose()
 
 
 def _data(value: Any, id: int | None = None) -> bytes:

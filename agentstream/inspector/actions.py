@@ -67,7 +67,8 @@ class Cut(msgspec.Struct):
 
 async def fork(inspector: Inspector, asked: ForkRequest) -> dict[str, Any]:
     """Makes a fork, or says (`dry_run`) what it would be and what is wrong with it."""
-    state = (await inspector.sessions.current(asked.session)).told.state
+    told = (await inspector.sessions.current(asked.session)).told
+    state = told.state if asked.edit is None else told.readable()
     new_id = asked.new_id or await suggested(inspector, asked.session)
     if asked.dry_run:
         return await _tried(inspector, asked, state, new_id)

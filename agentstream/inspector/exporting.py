@@ -12,6 +12,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from agentstream.errors import Locked, StoreError
 from agentstream.inspector.documents import SCHEMA
 from agentstream.inspector.documents.compared import pair_document, steps_document
 from agentstream.inspector.documents.cutting import EXPORTED
@@ -21,6 +22,7 @@ from agentstream.inspector.documents.states import state_document
 from agentstream.inspector.files import FOLDER
 from agentstream.inspector.held import Told
 from agentstream.inspector.requests import encoded
+from agentstream.sessions.catalog import status_of
 from agentstream.sessions.redaction import Redact, Rules
 from agentstream.sessions.search import Query, sessions
 from agentstream.sessions.views.opening import seen
@@ -55,14 +57,19 @@ def embedded_documents(
     from agentstream import __version__
 
     lists = core.backend.traits.lists or core.backend.traits.catalogs
-    roots = (yield from family(core, session, prices)) if lists else []
+    try:
+        roots = (yield from family(core, session, prices)) if lists else []
+    except (Locked, StoreError):  # of events that cannot be opened the file says so
+        if forks:
+            raise
+        roots = []
     below = _find(roots, session)
     names = [branch.id for branch in _walk(below)] if forks and below is not None else [session]
     found: dict[str, Told] = {}
     for name in names:
         state, sealed = yield from seen(core, name)
         state = state.cut(at) if at is not None and name == session else state
-        alive = state.status != "abandoned"
+        alive = status_of(state) != "abandoned"
         if redact is not None:
             state = redacted(state, Rules(redact, core.backend), alive=alive)
         found[name] = Told(state, prices, sealed=sealed, alive=alive)
@@ -81,7 +88,7 @@ def embedded_documents(
             "start": {"session": session, "at": None},
         },
         "sessions": {
-            "sessions": [_summary(each, found[each.id].state) for each in summaries if each.id in found],
+            "sessions": [_summary(each, found[each.id]) for each in summaries if each.id in found],
             "total": len(found),
             "agents": sorted({each.agent for each in summaries if each.id in found and each.agent}),
             "counts": {},
@@ -89,17 +96,18 @@ def embedded_documents(
         "tree": {"roots": [nested(below, 0, None if forks else 0)]} if below is not None else None,
         "data": {name: _session(told, below) for name, told in found.items()},
         "compare": {
-            f"{source}|{name}": _compared(found[source].state, told.state)
+            f"{source}|{name}": _compared(found[source].readable(), told.readable())
             for name, told in found.items()
             if (lineage := told.state.lineage) is not None and (source := lineage.source) in found
         },
     }
 
 
-def _summary(summary: Summary, state: State) -> dict[str, Any]:
+def _summary(summary: Summary, told: Told) -> dict[str, Any]:
     """A session of the list as the file has it: at the cut that was asked for, and without what was taken out."""
-    told = {"title": state.title, "tags": state.tags, "events": state.index, "status": state.status}
-    return {**summary_document(summary), **told}
+    head = told.head()
+    names = ("title", "tags", "events", "status", "cost", "input_tokens", "output_tokens")
+    return {**summary_document(summary, told.prices), **{name: head[name] for name in names}}
 
 
 def _session(told: Told, below: Branch | None) -> dict[str, Any]:
@@ -127,7 +135,10 @@ def _session(told: Told, below: Branch | None) -> dict[str, Any]:
         "events": events,
         "steps": [steps.get(number) for number in range(max(steps, default=-1) + 1)],
         "runs": runs,
-        "states": {str(cut): state_document(told.state.cut(cut), told.prices) for cut in kept_cuts(told.size)},
+        "states": {
+            str(cut): state_document(told.state.cut(cut), told.prices)
+            for cut in kept_cuts(min([told.size, *told.refused]))
+        },
     }
 
 

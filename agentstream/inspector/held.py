@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from agentstream.inspector.documents.rows import FORKS, MS, STATUS, Compact, compact_row
+from agentstream.inspector.documents.closed import STATUS as CLOSED
+from agentstream.inspector.documents.closed import Refusals, closed_document, may_be_closed, veiled
+from agentstream.inspector.documents.rows import FORKS, MS, STATUS, TEXT_AT, Compact, compact_row
 from agentstream.sessions.events import Event, StepKey
 from agentstream.sessions.items import Items
-from agentstream.sessions.prices import Cost, Prices, cost_of
+from agentstream.sessions.prices import Prices, Used, cost_of_session, cost_of_used, summed, used_by
 from agentstream.sessions.questions import TYPES, Question, Questions
 from agentstream.sessions.state import Run, State, Step
-from agentstream.sessions.steps import Attempt
+from agentstream.sessions.steps import Attempt, mapping
 from agentstream.sessions.views.folded import lineage_json
 from agentstream.sessions.views.rows import Row, Rows
 
@@ -38,13 +40,16 @@ class Told:
         """`state` is of all events; `alive` says whether its worker lives."""
         self.prices = prices
         self.alive, self.sealed = alive, sealed
-        self.events: list[Event] = list(state.events)
+        self.refused: Refusals = {}
+        """Why events cannot be opened here; what they say is left out."""
+        self._closes = may_be_closed(state)
+        self.events: list[Event] = self._opened(state.events)
         self.rows: list[Compact] = []
         self.changed: list[int] = []
         """The indexes of rows that were told again, in the order that this happened."""
         self.forks: Forks = {}
-        self.cost = Cost()
-        """What the calls cost whose rows are made."""
+        self._used: dict[str, Used] = {}
+        """What the calls used whose rows are made, by model."""
         self._name = (state.session, state.incarnation)
         self._state = State(*self._name, list(self.events), alive=alive)
         self._open: dict[str, list[int]] = {}
@@ -113,6 +118,16 @@ class Told:
             self._state = State(*self._name, list(self.events), alive=self.alive)
         return self._state
 
+    def readable(self, at: int | None = None) -> State:
+        """The session as far as it is told, or its first events, for what is wrong where one of them is left out.
+
+        Raises why an event cannot be opened (Locked, Erased, StoreError).
+        """
+        refused = min(self.refused, default=self.size)
+        if refused < (self.size if at is None else at):
+            raise self.refused[refused]
+        return self.state if at is None else self.state.cut(at)
+
     def make(self, count: int) -> None:
         """Makes the rows of the next events, of so many at most."""
         with self._lock:
@@ -140,7 +155,7 @@ class Told:
                 raise ChangesWhatCounts
             self.make_all()
             first = len(self.rows)
-            for event in events:
+            for event in self._opened(events):
                 row = self._rows.follow(event)
                 self.events.append(event)
                 self._add(row, first)
@@ -150,6 +165,9 @@ class Told:
                     below = f"{event.key}/"  # what a run leaves unfinished stands as the run does
                     for key in [key for key in self._open if key == event.key or key.startswith(below)]:
                         self._tell_again(self._open[key], first)
+
+    def _opened(self, events: Iterable[Event]) -> list[Event]:
+        return veiled(events, self.refused) if self._closes else list(events)
 
     def _follow(self, event: Event, number: int | None) -> None:
         """Takes an event into the steps and runs that were folded."""
@@ -207,7 +225,9 @@ class Told:
         if event.type in ("step", "run"):
             self._open.setdefault(event.key, []).append(event.index)
         elif event.type == "outcome" and event.mark is None:
-            self._count(cost_of([event], self.prices))
+            for used in used_by([mapping(event, "usage")]):
+                known = self._used.get(used.model)
+                self._used[used.model] = used if known is None else summed((known, used))[0]
         if event.type in TYPES:
             self._ask(event, told)
 
@@ -232,18 +252,12 @@ class Told:
                 del self._questions[key]
             self._changed_if(index < told, index)
 
-    def _count(self, cost: Cost) -> None:
-        known = self.cost
-        self.cost = Cost(
-            known.dollars + cost.dollars,
-            known.calls + cost.calls,
-            known.input_tokens + cost.input_tokens,
-            known.output_tokens + cost.output_tokens,
-            tuple(dict.fromkeys((*known.unpriced, *cost.unpriced))),
-        )
-
     def _compact(self, row: Row, spent: int | None = None) -> Compact:
-        return compact_row(self._rows, row, self.prices, forks=self.forks.get(row.event.index + 1, 0), spent=spent)
+        index = row.event.index
+        made = compact_row(self._rows, row, self.prices, forks=self.forks.get(index + 1, 0), spent=spent)
+        if index in self.refused:
+            made[STATUS], made[TEXT_AT] = CLOSED, ""
+        return made
 
     def _tell_again(self, starts: Iterable[int], told: int, spent: int | None = None) -> None:
         for index in starts:
@@ -262,7 +276,8 @@ class Told:
     def head(self, before: dict[str, Any] | None = None, events: Iterable[Event] = ()) -> dict[str, Any]:
         """What the page says of the session above its rows; with `before`, what it said before these `events` came."""
         if before is not None and not any(event.type in _TELLING for event in events):
-            return {**before, "events": self.size, "sealed": self.sealed, **self._totals()}
+            closed = closed_document(self.refused)
+            return {**before, "events": self.size, "sealed": self.sealed, "closed": closed, **self._totals()}
         state = self.state
         return {
             "session": state.session,
@@ -273,15 +288,18 @@ class Told:
             "agent": state.run.agent if state.run is not None else None,
             "sealed": self.sealed,
             "encrypted": any(birth.encrypted is not None for _, birth in state.births),
+            "closed": closed_document(self.refused),
             "events": self.size,
             "lineage": lineage_json(state.lineage),
             **self._totals(),
         }
 
     def _totals(self) -> dict[str, Any]:
-        cost = self.cost if self.whole else cost_of(self.state.of_type("outcome"), self.prices)
+        cost = (
+            cost_of_used(self._used.values(), self.prices) if self.whole else cost_of_session(self.state, self.prices)
+        )
         return {
-            "cost": cost.dollars if cost.known else None,
+            "cost": cost.dollars if cost.known and not self.refused else None,
             "input_tokens": cost.input_tokens,
             "output_tokens": cost.output_tokens,
             "unpriced": list(cost.unpriced),

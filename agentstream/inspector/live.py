@@ -26,11 +26,14 @@ async def live_rows(
     sessions: Sessions, session: str, after: int, incarnation: str | None
 ) -> AsyncGenerator[bytes, None]:
     """As `rows`; then what comes, until the session is sealed or gone, or nobody reads any more."""
-    held = await sessions.follow(session)
+    held: Open | None = None
+    forks_seen = False
     try:
-        reader = _Reader(held)
-        async for part in reader.begin(after, incarnation):
-            yield part
+        with sessions.beginning():
+            held = await sessions.follow(session)
+            reader = _Reader(held)
+            async for part in reader.begin(after, incarnation):
+                yield part
         while True:
             news = held.news
             part = reader.fresh()
@@ -42,6 +45,10 @@ async def live_rows(
             if held.ended is not None:
                 yield lines([_ended(held.ended)])
                 return
+            if held.told.sealed and not forks_seen:  # nothing else comes any more, by which they would be told
+                await sessions.see_forks(held)
+                forks_seen = True
+                continue
             if held.told.sealed:
                 yield lines([{"sealed": True}])
                 return
@@ -50,7 +57,8 @@ async def live_rows(
             except (TimeoutError, asyncio.TimeoutError):
                 yield lines([{"beat": round(time.time() * 1000)}])
     finally:
-        sessions.leave(held)
+        if held is not None:
+            sessions.leave(held)
 
 
 class _Reader:

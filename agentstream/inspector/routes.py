@@ -71,6 +71,12 @@ async def events(inspector: Inspector, request: Request) -> None:
     await request.answer(await inspector.events(_session(asked), indexes))
 
 
+async def find(inspector: Inspector, request: Request) -> None:
+    asked = request.parameters()
+    found = await inspector.find(_session(asked), asked.get("q", ""), _number(asked, "after", 0))
+    await request.answer(found)
+
+
 async def state(inspector: Inspector, request: Request) -> None:
     asked = request.parameters()
     at = _number(asked, "at", 0) if "at" in asked else None
@@ -191,6 +197,7 @@ ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "sessions": {"GET": sessions},
     "rows": {"GET": session_rows},
     "events": {"GET": events},
+    "find": {"GET": find},
     "state": {"GET": state},
     "raw": {"GET": raw},
     "value": {"GET": value},

@@ -17,17 +17,19 @@ from agentstream.errors import NotFound
 from agentstream.inspector.documents import SCHEMA
 from agentstream.inspector.documents.beginnings import add_beginnings
 from agentstream.inspector.documents.cutting import at_pointer
-from agentstream.inspector.documents.details import Branch, Details, raw_document
+from agentstream.inspector.documents.details import Details, raw_document
 from agentstream.inspector.documents.listing import listing_document
 from agentstream.inspector.documents.rows import STEP
 from agentstream.inspector.documents.states import state_document
 from agentstream.inspector.exporting import embedded_documents, page_with, read_page
+from agentstream.inspector.finding import LONGEST, find
 from agentstream.inspector.jobs import Jobs
 from agentstream.inspector.requests import Failed, encoded
-from agentstream.inspector.sessions import Open, Sessions, forks_of
+from agentstream.inspector.sessions import Sessions
 from agentstream.sessions.attachments import Attachment
 from agentstream.sessions.prices import cost_of, prices_from
 from agentstream.sessions.references import JSON, TEXT, ref_in
+from agentstream.sessions.search import Query, sessions
 from agentstream.sessions.views.compared import check_source
 from agentstream.sessions.views.folded import cost_json
 from agentstream.sessions.views.readable import as_document, as_markdown
@@ -114,16 +116,10 @@ class Inspector:
     ) -> dict[str, Any]:  # fmt: skip
         """A page of the sessions there are."""
         if not self.about()["lists"]:
-            return listing_document([], q="", status=frozenset(), agent="", offset=0, limit=0)
-        found = await self.client.sessions(sort=sort, reverse=reverse, **conditions)
-        return listing_document(found, q=q, status=status, agent=agent, offset=offset, limit=limit)
-
-    async def branches(self, held: Open) -> list[Branch]:
-        """The sessions that were forked from this one."""
-        if not self.about()["lists"]:
-            return []
-        found = await adrive(forks_of(self.core, held.log), self.core.backend)
-        return [{"id": entry.id, "at": at, "status": entry.summary.status} for entry, at in found]
+            return listing_document([], self.prices, q="", status=frozenset(), agent="", offset=0, limit=0)
+        query = Query(sort=sort, reverse=reverse, **conditions)
+        found = await self.sessions.listed(lambda: sessions(self.core, query))
+        return listing_document(found, self.prices, q=q, status=status, agent=agent, offset=offset, limit=limit)
 
     async def events(self, session: str, indexes: list[int]) -> dict[str, Any]:
         """The documents of some events."""
@@ -131,7 +127,7 @@ class Inspector:
         outside = [index for index in indexes if not 0 <= index < held.told.size]
         if outside:
             raise Failed(404, "not_found", f"session {session!r} has {held.told.size} events; there is no {outside[0]}")
-        details = Details(held.told, await self.branches(held))
+        details = Details(held.told, [{"id": id, "at": at, "status": status} for id, at, status in held.children])
 
         def documents() -> list[dict[str, Any]]:
             found = [details.of(index) for index in indexes]
@@ -144,11 +140,18 @@ class Inspector:
     async def state(self, session: str, at: int | None) -> dict[str, Any]:
         """What the events before a cut amount to."""
         held = await self.sessions.current(session)
-        state = held.told.state
-        at = state.index if at is None else at
-        if not 0 <= at <= state.index:
-            raise Failed(404, "not_found", f"session {session!r} has {state.index} events; there is no cut at {at}")
-        return await asyncio.to_thread(lambda: state_document(state.cut(at), self.prices))
+        size = held.told.size
+        at = size if at is None else at
+        if not 0 <= at <= size:
+            raise Failed(404, "not_found", f"session {session!r} has {size} events; there is no cut at {at}")
+        return await asyncio.to_thread(lambda: state_document(held.told.readable(at), self.prices))
+
+    async def find(self, session: str, text: str, after: int) -> dict[str, Any]:
+        """The events that say a text, from `after` on; as far as one answer goes."""
+        if not text or len(text) > LONGEST:
+            raise Failed(400, "invalid", f"q= is a text of 1 to {LONGEST} characters")
+        held = await self.sessions.current(session, whole=False)
+        return await asyncio.to_thread(find, held.told, text, after)
 
     async def raw(self, session: str, index: int) -> dict[str, Any]:
         """An event as it is stored."""
@@ -188,18 +191,18 @@ class Inspector:
             return one, await self._side(right)
         if one.lineage is None:
             raise Failed(400, "invalid", f"session {one.session!r} is no fork", "choose a session to compare it with")
-        source = (await self.sessions.current(one.lineage.source)).told.state
+        source = (await self.sessions.current(one.lineage.source)).told.readable()
         check_source(source, one)
         return source, one
 
     async def _side(self, text: str) -> State:
         session, at = split_place(text)
         try:
-            state = (await self.sessions.current(session)).told.state
+            state = (await self.sessions.current(session)).told.readable()
         except NotFound:
             if at is None:
                 raise
-            return (await self.sessions.current(text)).told.state  # an id that looks like a place
+            return (await self.sessions.current(text)).told.readable()  # an id that looks like a place
         if at is not None and at > state.index:
             raise Failed(404, "not_found", f"session {session!r} has {state.index} events; there is no cut at {at}")
         return state if at is None else state.cut(at)
@@ -207,7 +210,7 @@ class Inspector:
     async def estimate(self, session: str, start: int, model: str | None) -> dict[str, Any]:
         """What the steps from an event on cost, by the record."""
         held = await self.sessions.current(session)
-        outcomes = [event for event in held.told.state.of_type("outcome") if event.index >= start]
+        outcomes = [event for event in held.told.readable().of_type("outcome") if event.index >= start]
         return cost_json(cost_of(outcomes, self.prices, model=model))
 
     async def export(self, session: str, form: str, *, forks: bool) -> tuple[str, bytes]:
@@ -223,10 +226,10 @@ class Inspector:
             return "text/html; charset=utf-8", page_with(page, documents)
         told = (await self.sessions.current(session)).told
         if form == "json":
-            document = as_document(told.state, sealed=told.sealed)
+            document = as_document(told.readable(), sealed=told.sealed)
             return "application/json", encoded({"schema": SCHEMA, "kind": "session", "data": document})
         if form == "markdown":
-            lines = as_markdown(told.state, self.prices, sealed=told.sealed)
+            lines = as_markdown(told.readable(), self.prices, sealed=told.sealed)
             text = "".join(f"{line}\n" for line in lines)
             return "text/markdown; charset=utf-8", text.encode("utf-8", "backslashreplace")
         raise Failed(400, "invalid", "format= is jsonl, json, markdown or html")
@@ -261,6 +264,8 @@ def split_place(text: str) -> tuple[str, int | None]:
 def whole_value(told: Told, index: int, path: str, of: str) -> Any:
     """What a pointer leads to in the whole of a document that was cut. `Failed` where there is nothing."""
     event, row = told.events[index], told.rows[index]
+    if index in told.refused:
+        raise told.refused[index]
     found: Any
     if of == "step" and row[STEP] is not None:
         step = told.state.steps[row[STEP]]

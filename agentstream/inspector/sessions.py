@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from agentstream.backends.base import LeaseHeld
-from agentstream.backends.driving import adrive
+from agentstream.backends.driving import adrive, drive
 from agentstream.errors import AgentStreamError, NotFound
 from agentstream.inspector.held import ChangesWhatCounts, Told
 from agentstream.protocol.errors import InvalidRequest, StreamGone, StreamNotFound
+from agentstream.sessions.encryption.refusals import refusal
+from agentstream.sessions.encryption.vault import is_forgotten
 from agentstream.sessions.log import extend, missing
 from agentstream.sessions.state import fold
 from agentstream.sessions.steps import text
 from agentstream.sessions.summaries import entries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
@@ -26,8 +30,13 @@ if TYPE_CHECKING:
     from agentstream.sessions.prices import Prices
     from agentstream.sessions.summaries import Entry
 
+T = TypeVar("T")
+
 KEPT_EVENTS = 200_000
 """Of sessions that nobody looks at live, in all."""
+
+FOR_ROWS = 3.0
+"""Seconds for which the list of sessions lets the rows of a session go first, at most."""
 
 PATIENCE = 10.0
 """Seconds after which a session that is followed is asked whether its worker lives, and readers hear of it."""
@@ -45,6 +54,10 @@ class Open:
         self.ended: AgentStreamError | None = None
         """Why it is followed no more."""
         self.follower: asyncio.Task[None] | None = None
+        self.children: list[tuple[str, int, str | None]] = []
+        """The sessions that were forked from it: their ids, where, and how they stand."""
+        self.forks_seen = 0.0
+        """When those were looked for; 0 before the first time."""
 
     def tell(self) -> None:
         """Wakes whoever waits for news."""
@@ -60,6 +73,10 @@ class Sessions:
         self.prices = prices
         self._open: OrderedDict[str, Open] = OrderedDict()
         self._opening: dict[str, asyncio.Lock] = {}
+        self._beginning = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._listing = asyncio.Lock()
         self.closing = False
 
     async def current(self, session: str, *, whole: bool = True) -> Open:
@@ -78,8 +95,32 @@ class Sessions:
         if whole:
             if not held.told.whole:
                 await asyncio.to_thread(held.told.make_all)
-            await self.see_forks(held)
+            # of one that is followed they are looked for now and then: each event makes the list look at it anew
+            if held.follower is None or not held.forks_seen:
+                await self.see_forks(held)
         return held
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """While somebody waits for the rows of a session: what can wait for that does."""
+        self._beginning += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._beginning -= 1
+            if not self._beginning:
+                self._quiet.set()
+
+    async def listed(self, steps: Callable[[], Steps[T]]) -> T:
+        """What is found by looking at every session there is: those that changed are folded anew.
+
+        It is done in a thread, so that whoever follows a session does not wait, and once nobody waits for rows.
+        """
+        with suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), FOR_ROWS)
+        async with self._listing:
+            return await asyncio.to_thread(lambda: drive(steps(), self.core.backend))
 
     async def follow(self, session: str) -> Open:
         """As `current`; from now on news of it are told, until `leave` was called as often as this."""
@@ -112,7 +153,11 @@ class Sessions:
     async def _read(self, session: str) -> Open:
         log, alive = await adrive(_whole(self.core, session), self.core.backend)
         # a long session is read from its store in there, where its first events were told by a snapshot
-        return Open(log, await asyncio.to_thread(lambda: Told(fold(log), self.prices, alive=alive, sealed=log.closed)))
+        told = await asyncio.to_thread(lambda: Told(fold(log), self.prices, alive=alive, sealed=log.closed))
+        # without any key it is not seen in the events themselves that theirs is gone
+        if told.refused and await adrive(is_forgotten(log.encrypted), self.core.backend):
+            raise refusal({"reason": "erased"}, f"session {session!r}")
+        return Open(log, told)
 
     async def _is_still(self, held: Open) -> bool:
         """Brings it up to date; False if it is another session now, or gone."""
@@ -153,28 +198,36 @@ class Sessions:
 
     async def _follow(self, held: Open) -> None:
         log = held.log
+        forks = asyncio.create_task(self._look_for_forks(held))  # in a store of many sessions that takes long
         try:
-            await self.see_forks(held)  # which takes longer than the first rows, in a store of many sessions
             while not log.closed:
                 before = log.size
                 alive = await adrive(_next(self.core, log), self.core.backend)
                 await self._take(held, alive)
-                if log.size == before:
-                    await self.see_forks(held)
+                idle = log.size == before or time.monotonic() - held.forks_seen > PATIENCE
+                if idle and forks.done():
+                    forks = asyncio.create_task(self._look_for_forks(held))
         except AgentStreamError as error:
             held.ended = error
         finally:
+            forks.cancel()
             held.tell()
+
+    async def _look_for_forks(self, held: Open) -> None:
+        with suppress(AgentStreamError):  # who reads the list is told of it, and they are looked for again
+            await self.see_forks(held)
 
     async def see_forks(self, held: Open) -> None:
         """Takes note of the forks that there are of a session."""
         traits = self.core.backend.traits
         if not (traits.lists or traits.catalogs):
             return
-        children = await adrive(forks_of(self.core, held.log), self.core.backend)
+        children = await self.listed(lambda: forks_of(self.core, held.log))
         counts: dict[int, int] = {}
         for _, at in children:
             counts[at] = counts.get(at, 0) + 1
+        held.children = [(entry.id, at, entry.summary.status) for entry, at in children]
+        held.forks_seen = time.monotonic()
         if counts != held.told.forks:
             held.told.set_forks(counts)
             held.tell()

@@ -2,6 +2,7 @@ import { render } from "preact";
 import "@preact/signals"; // components that read signals follow them
 import { App } from "./app";
 import { source } from "./data/source";
+import { findWhatIsLookedFor } from "./state/finding";
 import { listen } from "./state/commands";
 import { keepCompared } from "./state/comparing";
 import { fetchWhatIsLookedAt } from "./state/details";
@@ -24,6 +25,7 @@ endPlayWithTheSession();
 followTheView();
 fetchWhatIsLookedAt();
 keepCompared();
+findWhatIsLookedFor();
 keepListed();
 listen();
 void learn().then(() => {

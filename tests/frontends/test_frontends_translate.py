@@ -192,6 +192,9 @@ def test_what_sdks_record(name: str, client: Client) -> None:
     messages = accepted(list(to_ag_ui(session.events())))
     calls = {call["id"]: call for message in messages for call in message.get("toolCalls", ())}
     assert set(calls) == {call["id"] for call in state.tool_calls}
+    told = [event.value for event in session.events() if event.type == "delta" and event.value["kind"] == "args"]
+    named = {delta["target"]: delta["name"] for delta in told if "name" in delta}
+    assert named == {id: call["function"]["name"] for id, call in calls.items()}
     assert [m["role"] for m in messages if m["role"] in ("user", "tool")] == [
         m["role"] for m in state.messages.whole if m["role"] in ("user", "tool")
     ]

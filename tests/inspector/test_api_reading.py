@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from inspector_kit import Page, looked
 from worlds import EVIL
 
-from agentstream import AsyncClient, Client
+from agentstream import Client
 
 
 def test_what_it_says_of_itself(recorded_store: Path) -> None:
@@ -287,28 +286,25 @@ def test_a_step_of_a_model_names_it_and_tells_what_was_said_last(recorded_store:
     looked(recorded_store, test)
 
 
-def test_locked_and_erased_sessions_say_what_they_lack(store: Path) -> None:
-    mine, another = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
-    with Client(store, encrypt=mine) as client:
-        for name in ("locked", "erased"):
-            client.session(name).append("note", {"n": 1})
-        client.session("erased").erase()
+def test_the_list_says_what_sessions_cost_and_what_failed(recorded_store: Path) -> None:
+    async def test(page: Page) -> None:
+        listed = {each["id"]: each for each in (await page.get("sessions"))["sessions"]}
+        chat = (await page.rows("chat"))[0]["head"]
+        for name in ("cost", "input_tokens", "output_tokens"):
+            assert listed["chat"][name] == chat[name] > 0
+        assert listed["support/42"]["cost"] == 0
+        assert {name: each["failures"] for name, each in listed.items() if each["failures"]} == {
+            "support/42": 1,
+            "support/42-b": 1,
+            "support/42-c": 1,
+            "crawler": 1,
+            "hostile": 1,
+        }
+        page.inspector.prices = {}
+        listed = {each["id"]: each for each in (await page.get("sessions"))["sessions"]}
+        assert listed["chat"]["cost"] is None
 
-    async def refused(page: Page) -> None:
-        for path in ("rows", "state", "events"):
-            parameters = {"at": 1} if path == "events" else {}
-            assert (await page.get(path, fails=410, session="erased", **parameters))["code"] == "erased"
-        rows = await page.rows("locked")  # its events are there, each of them said to be locked
-        assert rows[0]["head"]["encrypted"] is True
-        assert rows[2][16].startswith('{"$locked": {"reason": "wrong"')
-
-    async def sealed(page: Page) -> None:
-        rows = await page.rows("locked")  # without any key it is what it is: ciphertext
-        assert rows[0]["head"]["encrypted"] is True
-        assert '"$sealed"' in rows[2][16]
-
-    looked(AsyncClient(store, encrypt=another), refused)
-    looked(store, sealed)
+    looked(recorded_store, test)
 
 
 def test_a_question_is_told_with_its_answers(recorded_store: Path) -> None:

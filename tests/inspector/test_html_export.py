@@ -160,3 +160,23 @@ def test_what_it_does_not_take(
     assert main(["export", "chat", "--format", "markdown", "--forks", "-o", "x.md"]) == 2
     assert "--forks is for the formats jsonl and html" in capsys.readouterr().err
     assert main(["export", "nobody", "--format", "html", "-o", "x.html"]) == 3
+
+
+def test_a_session_whose_key_is_not_here_says_so_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Client(tmp_path / ".agentstream", encrypt=b"k" * 32) as client:
+        client.session("secret").append("note", {"n": "nobody is to read it"})
+        client.session("secret").fork("branch").append("note", {"n": 2})
+    assert main(["export", "secret", "--format", "html", "-o", "out.html"]) == 0
+    documents, parts = read(tmp_path / "out.html")
+    kept = documents["data"]["secret"]
+    assert kept["lines"][0]["head"]["closed"]["events"] == 1
+    assert kept["lines"][2][4] == "locked"
+    assert "is encrypted" in kept["events"][1]["closed"]["message"]
+    assert list(kept["states"]) == ["0", "1"]  # before the first that is closed
+    assert "nobody is to read it" not in parts.text
+    # comparing what cannot be read would say that it is the same
+    assert main(["export", "secret", "--forks", "--format", "html", "-o", "more.html"]) == 1
+    assert "is encrypted" in capsys.readouterr().err

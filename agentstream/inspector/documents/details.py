@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from agentstream.inspector.documents.closed import refusal_document
 from agentstream.inspector.documents.cutting import SHOWN, Cutter, Limits
 from agentstream.inspector.documents.messages import message_document, redacted_in
 from agentstream.inspector.documents.rows import INDEX, MARK, STEP, TYPE
@@ -39,7 +40,8 @@ class Details:
         run = self._run_of(event) if step is None else None
         told_step = self._step(step, row[STEP], cutter) if step is not None else None
         told_run = run_document(run, cutter) if run is not None else None
-        value, cuts = cutter.cut(resolved_value(event, self._told.items))
+        refusal = self._told.refused.get(index)
+        value, cuts = cutter.cut(resolved_value(event, self._told.items) if refusal is None else None)
         return {
             "row": row,
             **event_head(event),
@@ -48,13 +50,14 @@ class Details:
             "size": len(event.raw),
             "value": value,
             "cuts": cuts,
+            "closed": refusal_document(refusal) if refusal is not None else None,
             "redacted": redacted_in(value),
             "step": told_step,
             "run": told_run,
             "message": self._message(event, row),
             "question": self._question(event),
             "forks": [branch for branch in self._branches if branch["at"] == index + 1],
-            "forkable": {"at": index + 1, "edits": self._edits(event, step, run)},
+            "forkable": {"at": index + 1, "edits": self._edits(event, step, run) if refusal is None else []},
             "commands": self._commands(index + 1),
         }
 
@@ -91,13 +94,32 @@ class Details:
     def _message(self, event: Event, row: Sequence[Any]) -> dict[str, Any] | None:
         if event.type == "message":
             return message_document(Cutter(self._limits).cut(resolved_value(event, self._told.items))[0])
-        if event.type in ("step", "outcome") and event.mark is None and row[STEP] is not None:
-            step = self._step_of(row[STEP], event)
-            said = self._made_by(step, row[STEP], "message")[-1:] if step is not None else []
-            for index in said:
-                value = resolved_value(self._told.events[index], self._told.items)
-                return {**message_document(Cutter(self._limits).cut(value)[0]), "index": index}
-        return None
+        step = self._step_of(row[STEP], event) if event.type in ("step", "delta", "outcome") else None
+        if step is None:
+            return None
+        for index in self._made_by(step, row[STEP], "message")[-1:]:
+            value = resolved_value(self._told.events[index], self._told.items)
+            whole = {**message_document(Cutter(self._limits).cut(value)[0]), "index": index}
+            return whole if event.type != "delta" else None
+        return self._coming(step, row[STEP]) if step.outcome is None else None
+
+    def _coming(self, step: Step, number: int) -> dict[str, Any] | None:
+        """What an attempt that goes on has said so far, of which no message tells yet."""
+        parts: dict[tuple[str, str], dict[str, Any]] = {}
+        for index in self._made_by(step, number, "delta"):
+            told = self._told.events[index].value
+            value: dict[str, Any] = told if isinstance(told, dict) else {}
+            kind, target, said = (str(value.get(name) or "") for name in ("kind", "target", "text"))
+            grows = "arguments" if kind == "args" else "text"
+            new = {"type": "tool_call", "id": target} if kind == "args" else {"type": kind}
+            part = parts.setdefault((kind, target), {**new, grows: ""})
+            part[grows] += said
+            if kind == "args" and value.get("name"):
+                part["name"] = value["name"]
+        if not parts:
+            return None
+        made = {"role": "assistant", "parts": list(parts.values())}
+        return {**message_document(Cutter(self._limits).cut(made)[0]), "coming": True}
 
     def _question(self, event: Event) -> dict[str, Any] | None:
         if event.mark is not None or event.type not in ("question", "answer", "step", "outcome"):

@@ -18,7 +18,7 @@ TEXT = 120
 _SHORT = 400
 """Bytes of an event that is looked at whole for that."""
 
-INDEX, TYPE, STATUS, STEP, MS, MARK, FORKS = 0, 1, 4, 5, 9, 14, 15
+INDEX, TYPE, STATUS, STEP, MS, MARK, FORKS, TEXT_AT = 0, 1, 4, 5, 9, 14, 15, 16
 """Where some of the elements of a row stand."""
 
 Compact = list[Any]

@@ -1,7 +1,7 @@
 // An exported page: the documents stand in the page itself, and nothing is asked of anybody.
 
 import { Refused, type Source } from "./contract";
-import type { About, Compared, Detail, Listing, PairDetail, Row, Run, State, Step, TreeNode } from "./types";
+import type { About, Compared, Detail, Found, Json, Listing, PairDetail, Row, Run, State, Step, TreeNode } from "./types";
 
 /** An event as an export keeps it: what several events share stands once. */
 type KeptEvent = Omit<Detail, "row" | "step" | "run"> & { step: Step | number | null; run: Run | string | null };
@@ -20,6 +20,14 @@ interface Documents {
   tree: { roots: TreeNode[] } | null;
   data: Record<string, Kept>;
   compare?: Record<string, Compared & { told: PairDetail[] }>;
+}
+
+/** Whether a value says a text: in a text, a number, or (below the first level) the name of a member. */
+function says(value: Json, text: string, named = false): boolean {
+  if (typeof value === "string") return value.toLowerCase().includes(text);
+  if (Array.isArray(value)) return value.some((each) => says(each, text, true));
+  if (value !== null && typeof value === "object") return Object.entries(value).some(([name, each]) => (named && name.toLowerCase().includes(text)) || says(each, text, true));
+  return value !== null && String(value).includes(text);
 }
 
 export function embedded(): Source | null {
@@ -60,6 +68,12 @@ export function embedded(): Source | null {
         return held.tree ?? missing(path, "the tree");
       case "events":
         return { events: String(query["at"]).split(",").map((at) => event(path, query["session"], Number(at))) };
+      case "find": {
+        const text = String(query["q"]).toLowerCase();
+        const { events } = session(path, query["session"]);
+        const hits = events.flatMap((each, index) => (says(each.value, text) ? [index] : []));
+        return { hits, next: null, size: events.length } satisfies Found;
+      }
       case "raw":
         return event(path, query["session"], Number(query["at"])).raw ?? missing(path, "the stored text");
       case "state":

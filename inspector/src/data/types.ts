@@ -25,7 +25,9 @@ export interface Listed {
   events: number | null;
   sealed: boolean;
   cost?: number | null;
-  waiting?: number;
+  input_tokens?: number;
+  output_tokens?: number;
+  failures?: number;
 }
 
 export interface Listing {
@@ -40,6 +42,13 @@ export interface Lineage {
   count: number;
 }
 
+/** Events that cannot be opened: another key's, erased, or changed by somebody. `command` gives the key. */
+export interface Closed {
+  code: string;
+  message: string;
+  command: string | null;
+}
+
 /** What a session amounts to as a whole. */
 export interface Head {
   session: string;
@@ -50,6 +59,7 @@ export interface Head {
   events: number;
   lineage: Lineage | null;
   encrypted?: boolean;
+  closed?: (Closed & { events: number }) | null;
   agent: string | null;
   input_tokens: number;
   output_tokens: number;
@@ -146,6 +156,8 @@ export interface Part {
 export interface Message {
   role: string;
   parts: Part[];
+  /** It is not said whole yet. */
+  coming?: boolean;
 }
 
 export interface Question {
@@ -180,6 +192,7 @@ export interface Detail {
   size: number;
   value: Json;
   cuts: Cut[];
+  closed?: Closed | null;
   redacted: string[];
   step: Step | null;
   run: Run | null;
@@ -189,6 +202,13 @@ export interface Detail {
   forkable: { at: number; edits: Edit[] } | null;
   commands: Record<string, string>;
   raw?: Raw;
+}
+
+/** Events that say a text, as far as one answer goes; `next` is where the next goes on. */
+export interface Found {
+  hits: number[];
+  next: number | null;
+  size: number;
 }
 
 export interface Raw {

@@ -3,7 +3,9 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { grouped, plain } from "../parts/format";
-import { read, phase, retry, total, unreadable } from "../state/rows";
+import type { Closed } from "../data/types";
+import { copy } from "../parts/notices";
+import { head, phase, read, retry, total, unreadable } from "../state/rows";
 import { source } from "../data/source";
 import { about } from "../state/sessions";
 
@@ -21,7 +23,7 @@ export function Banner(): JSX.Element | null {
     case "gone":
       return (
         <div class="banner bad" role="alert">
-          This session was deleted (410). {plain(now.problem.message)} What was read of it stays here.
+          {now.problem.code === "erased" ? "This session was erased (410)." : "This session was deleted (410)."} {plain(now.problem.message)} What was read of it stays here.
         </div>
       );
     case "failed":
@@ -32,11 +34,35 @@ export function Banner(): JSX.Element | null {
         </div>
       );
     default:
-      if (unreadable.value) return <div class="banner bad">{unreadable.value} rows could not be read.</div>;
-      return source.live || !about.value?.exported ? null : (
-        <div class="banner">Exported {new Date(about.value.exported).toLocaleString()}. {"Only to be read."}</div>
+      return (
+        <>
+          {unreadable.value > 0 && <div class="banner bad">{unreadable.value} rows could not be read.</div>}
+          {head.value?.closed && <Encrypted closed={head.value.closed} />}
+          {!source.live && about.value?.exported && (
+            <div class="banner">Exported {new Date(about.value.exported).toLocaleString()}. {"Only to be read."}</div>
+          )}
+        </>
       );
   }
+}
+
+/** Events whose key is not here: their rows say what stands in clear. */
+function Encrypted({ closed }: { closed: Closed & { events: number } }): JSX.Element {
+  const { command } = closed;
+  return (
+    <div class="banner warn" role="status">
+      <b>
+        {grouped(closed.events)} of {grouped(total.value)} events cannot be opened here.
+      </b>{" "}
+      {plain(closed.message)}. Their types, times and sizes are shown.
+      {source.live && command && (
+        <>
+          {" "}
+          Begin the page with the key: <code>{command}</code> <button onClick={() => void copy(command, "the command")}>Copy</button>
+        </>
+      )}
+    </div>
+  );
 }
 
 function Reconnecting({ at, tries }: { at: number; tries: number }): JSX.Element {

@@ -16,10 +16,11 @@ export function EventDetail({ detail }: { detail: Detail }): JSX.Element {
   return (
     <>
       {detail.mark && <p class="card warn">{MARKS[detail.mark] ?? `This event does not count: ${plain(detail.mark)}.`}</p>}
+      {detail.closed && <p class="card warn">{plain(detail.closed.message)}.</p>}
       {question && <Asked question={question} />}
       <Facts detail={detail} />
       {message && <Said message={message} />}
-      {step && HALVES.has(type) ? (
+      {detail.closed ? null : step && HALVES.has(type) ? (
         <>
           {step.error && <Failed error={step.error} />}
           {type === "outcome" && step.result !== undefined && <Section title="Result" of="step" at="/result" value={step.result} cuts={step.cuts} detail={detail} />}

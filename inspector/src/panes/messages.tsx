@@ -62,6 +62,7 @@ export function Said({ message, index }: { message: Message; index?: number }): 
     <article class="said" data-role={message.role}>
       <header>
         <b>{plain(message.role)}</b>
+        {message.coming && <span class="quiet">is coming…</span>}
         {index !== undefined && (
           <button class="link" onClick={() => select(index)}>
             {index}

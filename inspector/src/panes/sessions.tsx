@@ -2,8 +2,9 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { ago, dollars, plain } from "../parts/format";
+import { ago, compact, dollars, plain } from "../parts/format";
 import { reveal, Window } from "../parts/window";
+import type { Listed } from "../data/types";
 import { source } from "../data/source";
 import { listOpen } from "../state/commands";
 import { about, asked, askedAgent, askedStatus, branches, busy, listing, listingProblem, more, refresh } from "../state/sessions";
@@ -11,6 +12,14 @@ import { fragment, session, visit } from "../state/view";
 
 const HEIGHT = 30;
 const STATUSES = ["running", "waiting", "failed", "cancelled", "exhausted", "finished", "abandoned"];
+
+/** What there is no room for in the list. */
+function told(listed: Listed): string {
+  const run = `${listed.status ?? "no run"}, ${listed.events ?? "?"} events${listed.agent ? `, ${plain(listed.agent)}` : ""}`;
+  const used = listed.input_tokens || listed.output_tokens ? `${compact(listed.input_tokens!)} tokens in, ${compact(listed.output_tokens!)} out, ${listed.cost === null ? "cost unknown" : dollars(listed.cost)}` : "";
+  const failed = listed.failures ? `${listed.failures} failed` : "";
+  return [plain(listed.id), run, used, failed].filter(Boolean).join("\n");
+}
 
 export function Sessions(): JSX.Element {
   const scroller = useRef<HTMLDivElement>(null);
@@ -90,7 +99,7 @@ export function Sessions(): JSX.Element {
                 href={fragment(listed.id, null)}
                 data-status={listed.status ?? "none"}
                 aria-current={listed.id === session.value ? "page" : undefined}
-                title={`${plain(listed.id)}\n${listed.status ?? "no run"}, ${listed.events ?? "?"} events${listed.agent ? `, ${plain(listed.agent)}` : ""}`}
+                title={told(listed)}
                 style={{ paddingLeft: `${12 + depth * 14}px` }}
                 onClick={(event) => {
                   if (event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -99,7 +108,10 @@ export function Sessions(): JSX.Element {
                 }}
               >
                 <span class="name" data-icon={depth ? "fork" : undefined}>{name}</span>
-                <span class="meta">{[listed.waiting ? `${listed.waiting}?` : "", dollars(listed.cost), ago(listed.updated)].filter(Boolean).join("  ")}</span>
+                <span class="meta">
+                  {(listed.failures ?? 0) > 0 && <i data-tone="bad">{compact(listed.failures!)}✗ </i>}
+                  {[listed.cost ? dollars(listed.cost) : "", ago(listed.updated)].filter(Boolean).join("  ")}
+                </span>
               </a>
             );
           }}

@@ -6,7 +6,7 @@ import { COST, DEPTH, FORKS, IN, INDEX, KIND, MARK, MS, NAME, OUT, type Row, STA
 import { compact, dollars, duration, grouped, plain } from "../parts/format";
 import { reveal, Window } from "../parts/window";
 import { breaks, goLive, moveToHit, placeOf, select } from "../state/moving";
-import { category, failed, fresh, hits, holds, phase, rows, shown, total } from "../state/rows";
+import { category, failed, fresh, hits, holds, phase, rows, saying, shown, total } from "../state/rows";
 import { CATEGORIES, categories, type Category, cursor, deltas, find } from "../state/view";
 import { Strip } from "./strip";
 
@@ -20,7 +20,7 @@ function iconOf(row: Row): string {
   if (type === "tool_call") return "tool";
   return ICONS.has(type) ? type : KEPT.has(type) ? "state" : "other";
 }
-const TONES: Record<string, string> = { finished: "quiet", answered: "quiet", running: "good", open: "warn", waiting: "warn", unknown: "bad", failed: "bad" };
+const TONES: Record<string, string> = { finished: "quiet", answered: "quiet", running: "good", open: "warn", waiting: "warn", unknown: "bad", failed: "bad", locked: "quiet" };
 const KEPT = new Set(["state", "checkpoint", "write", "item"]);
 
 export function Timeline(): JSX.Element {
@@ -57,9 +57,8 @@ export function Timeline(): JSX.Element {
 function Event({ row }: { row: Row }): JSX.Element {
   const at = row[INDEX];
   const type = row[TYPE];
-  const sought = find.value.trim().toLowerCase();
   const stepped = type === "step" || type === "outcome";
-  const label = stepped ? row[KIND] || (type === "outcome" ? "run" : type) : type || "unknown";
+  const label = stepped ? row[KIND] || (row[STEP] === null ? "run" : type) : type || "unknown";
   const classes = [
     "row",
     category(row),
@@ -67,7 +66,7 @@ function Event({ row }: { row: Row }): JSX.Element {
     row[MARK] ? "marked" : "",
     at >= cursor.value ? "after" : "",
     type === "delta" || type === "claim" || type === "item" ? "minor" : "",
-    sought && holds(row, sought) ? "hit" : "",
+    holds(row) ? "hit" : "",
     type === "step" && row[STEP] !== null && breaks.value.has(row[STEP]) ? "break" : "",
   ];
   const told = row[MARK] ?? (row[STATUS] !== "finished" || type === "status" ? row[STATUS] : "");
@@ -142,10 +141,15 @@ function Find(): JSX.Element {
         }}
       />
       {find.value.trim() && (
-        <span class="count" role="status">
-          {place >= 0 ? `${grouped(place + 1)}/` : ""}
-          {grouped(found.length)}
-        </span>
+        <>
+          <span class="count" role="status" aria-busy={!saying.value.done}>
+            {place >= 0 ? `${grouped(place + 1)}/` : ""}
+            {grouped(found.length)}
+            {saying.value.done ? "" : "…"}
+          </span>
+          <button class="plain icon" data-icon="previous" aria-label="Previous match" title="Previous match (N)" disabled={!found.length} onClick={() => moveToHit(-1)} />
+          <button class="plain icon" data-icon="next" aria-label="Next match" title="Next match (n)" disabled={!found.length} onClick={() => moveToHit(1)} />
+        </>
       )}
     </div>
   );

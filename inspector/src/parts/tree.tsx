@@ -1,7 +1,7 @@
 // A value of JSON, opened as far as one likes.
 
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Cut, Json } from "../data/types";
 import { bytes, compact } from "./format";
 import { linesOf, type Line } from "./lines";
@@ -27,12 +27,12 @@ export function Tree({ value, label, cuts = [], load, download }: Props): JSX.El
   const [busy, setBusy] = useState<string | null>(null);
   const [columns, setColumns] = useState(80);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     setOpened(new Map());
     setLoaded(new Map());
   }, [value]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const fit = () => setColumns(Math.floor(((box.current?.clientWidth ?? 600) - 40) / CHARACTER));
     const resized = new ResizeObserver(fit);
     resized.observe(box.current!);

@@ -107,7 +107,7 @@ async function ask(index: number, at: number, open: string, abort: AbortSignal):
     }
   };
   await into(detail, index, async () => (await details([index], abort))[0]);
-  if (open === "state" || open === "diff") await into(state, at, () => stateAt(at, abort));
+  if (open !== "detail" && open !== "raw") await into(state, at, () => stateAt(at, abort));
   if (open === "messages") await into(conversation, at, () => conversationAt(at, abort));
   if (open === "raw") await into(raw, index, () => source.get<Raw>("raw", { session: session.value, at: index }, abort));
   if (abort.aborted) return;

@@ -3,7 +3,7 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import { Refused } from "../data/contract";
 import { source } from "../data/source";
-import { type Head, KIND, NAME, type Problem, type Row, STATUS, STEP, TEXT, TYPE } from "../data/types";
+import { type Head, INDEX, KIND, NAME, type Problem, type Row, STATUS, STEP, TEXT, TYPE } from "../data/types";
 import { categories, type Category, cursor, deltas, find, session, wanted } from "./view";
 
 export type Phase =
@@ -43,7 +43,7 @@ export function category(row: Row): Exclude<Category, "error"> {
   const type = row[TYPE];
   if (SPOKEN.has(type)) return "message";
   if (RUNS.has(type) || type === "error") return "run";
-  if (type === "step" || type === "outcome") return row[KIND] === "model" ? "model" : row[KIND] === "" ? "run" : "tool";
+  if (type === "step" || type === "outcome") return row[KIND] === "model" ? "model" : row[STEP] === null ? "run" : "tool";
   return "state"; // kept by the application or an integration, or of a type that is not known here
 }
 
@@ -79,19 +79,25 @@ export const shown = computed<Int32Array | null>(() => {
   return found.subarray(0, count);
 });
 
+const sought = computed(() => find.value.trim().toLowerCase());
+/** Events that say what is looked for somewhere in their whole text, as far as that is known. */
+export const saying = signal<{ text: string; found: ReadonlySet<number>; done: boolean }>({ text: "", found: new Set(), done: true });
+
+/** Whether an event holds what is looked for: in its row, or anywhere in what it says. */
+export const holds = (row: Row) => sought.value !== "" && (inRow(row, sought.value) || (saying.value.text === sought.value && saying.value.found.has(row[INDEX])));
+
+const inRow = (row: Row, text: string) =>
+  row[TEXT].toLowerCase().includes(text) || row[NAME].toLowerCase().includes(text) || row[KIND].includes(text) || row[TYPE].includes(text);
+
 /** The rows that hold what is looked for, by index. */
 export const hits = computed<number[]>(() => {
   version.value;
-  const text = find.value.trim().toLowerCase();
-  if (!text) return [];
+  if (!sought.value) return [];
   const found: number[] = [];
   const hidden = closed.value;
-  for (let index = 0; index < rows.length; index++) if (holds(rows[index]!, text) && !hidden.has(index)) found.push(index);
+  for (let index = 0; index < rows.length; index++) if (holds(rows[index]!) && !hidden.has(index)) found.push(index);
   return found;
 });
-
-export const holds = (row: Row, text: string) =>
-  row[TEXT].toLowerCase().includes(text) || row[NAME].toLowerCase().includes(text) || row[KIND].includes(text) || row[TYPE].includes(text);
 
 let reading: AbortController | null = null;
 /** Whether all that was there was read once: what comes after that is new. */

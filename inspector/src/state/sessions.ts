@@ -15,6 +15,8 @@ export const askedAgent = signal("");
 export const busy = signal(false);
 
 const PAGE = 200;
+/** Milliseconds between two looks at the list, and more where one takes long. */
+const EVERY = 5000;
 
 export interface Branch {
   listed: Listed;
@@ -83,10 +85,14 @@ export function keepListed(): void {
     timer = window.setTimeout(() => void refresh(), listing.peek() ? 120 : 0);
   });
   if (source.live) {
-    setInterval(() => {
+    const again = async () => {
+      const begun = performance.now();
       const paged = (listing.value?.sessions.length ?? 0) > PAGE;
-      if (!document.hidden && !busy.value && !paged) void refresh();
-    }, 5000);
+      if (!document.hidden && !busy.value && !paged) await refresh();
+      // what is written to meanwhile is read again for the list: of a long session not too often
+      setTimeout(() => void again(), Math.min(Math.max(EVERY, 40 * (performance.now() - begun)), 60_000));
+    };
+    setTimeout(() => void again(), EVERY);
   }
 }
 

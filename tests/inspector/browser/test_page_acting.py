@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from browser_kit import HERE, Looking, Served, at_rest, cursor, serving
+from browser_kit import HERE, Looking, Served, at_rest, cursor, serving, violations
 from playwright.sync_api import Browser, Locator, Page, expect
 from worlds import EVIL, begun, write
 
@@ -49,6 +49,7 @@ def test_a_fork_with_an_edit_is_made_and_the_command_line_goes_on_with_it(look: 
     expect(create).to_be_disabled()
     text.fill('"sent"')
     expect(fork.get_by_text("This is a text, and what was recorded is an object.")).to_be_visible()
+    assert violations(page) == []
     expect(create).to_be_disabled()
     text.fill('{"order_id": "A1", "status": 7, "amount": 1, "currency": "USD"}')
     expect(fork.locator(".card.bad")).to_contain_text("a number")  # the server compares what is inside
@@ -114,6 +115,7 @@ def test_a_replay_is_told_of(look: Looking) -> None:
     expect(replay.locator(".verdict")).to_contain_text("✗ diverged")
     expect(replay.locator(".report .card").first).to_contain_text("different args")
     expect(replay.locator(".report .side.removed").first).to_contain_text("A1")
+    assert violations(page) == []
     replay.get_by_role("button", name="Show it").first.click()
     assert cursor(page) == 7
 
@@ -240,6 +242,7 @@ def test_what_is_written_meanwhile_is_seen(look: Looking) -> None:
         session.append("note", {"n": "latest"})
         pill = page.get_by_role("button", name="2 new ↓")
         expect(pill).to_be_visible()
+        assert violations(page) == []
         assert cursor(page) == 1
         pill.click()
         expect(page.locator(".row", has_text="latest")).to_be_visible()

@@ -17,6 +17,10 @@ def test_sessions_are_listed_as_a_tree_and_filtered(look: Looking) -> None:
     assert set(names[at + 1 : at + 4]) == {"support/42-b", "support/42-b-2", "support/42-c"}
     assert names.index("support/42-b-2") == names.index("support/42-b") + 1
 
+    row = listed.locator(".session", has=page.get_by_text("chat", exact=True))
+    expect(row.locator(".meta")).to_contain_text("$0.0058")
+    expect(row).to_have_attribute("title", re.compile(r"1.7k tokens in, 154 out, \$0.0058"))
+    expect(listed.locator(".session", has_text="crawler").locator(".meta")).to_contain_text("1✗")
     listed.get_by_label("Status").select_option("waiting")
     expect(listed.locator(".session")).to_have_text([re.compile("support/43")])
     listed.get_by_label("Status").select_option("")
@@ -83,6 +87,24 @@ def test_the_timeline_is_filtered_and_searched(look: Looking) -> None:
     page.mouse.move(box["x"] + 1, box["y"] + 20)
     page.mouse.up()
     assert cursor(page) == 1
+
+
+def test_find_looks_at_all_that_events_say(look: Looking) -> None:
+    page = at_rest(look("/s/hostile@1"))
+    page.keyboard.press("/")
+    page.keyboard.type('"n": 19999')  # names and numbers are found, their punctuation is none of them
+    expect(page.locator(".find .count")).to_have_text("0")
+    page.get_by_label("Find in the session").fill("19999")
+    expect(page.locator(".find .count")).to_have_text("1")
+    page.get_by_role("button", name="Next match").click()
+    assert cursor(page) == 7
+    expect(page.locator("#event-6")).to_have_class(re.compile("hit"))
+    page.get_by_label("Find in the session").fill("owned")
+    expect(page.locator(".find .count")).to_have_text(re.compile(r"^\d+/\d+$"))
+    page.get_by_role("button", name="Previous match").click()
+    assert cursor(page) == 6
+    page.keyboard.press("n")
+    assert cursor(page) == 7
 
 
 def test_deltas_are_hidden_once_the_message_is_there(look: Looking) -> None:

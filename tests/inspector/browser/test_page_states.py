@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser_kit import Looking, at_rest, serving, violations
+from browser_kit import Looking, at_rest, serving, stop_time, violations
 from playwright.sync_api import Browser, Route, expect
-from worlds import begun, write
+from worlds import begun, support, write
 
 from agentstream import Client
 from agentstream.sessions.events import write_event
@@ -41,6 +41,7 @@ def test_what_is_not_there_is_said(look: Looking) -> None:
     page = look("/s/no/such")
     expect(page.locator(".banner.bad")).to_contain_text("404")
     expect(page.get_by_role("heading", name="It cannot be shown")).to_be_visible()
+    assert violations(page) == []
     page.get_by_role("button", name="Retry").click()
     expect(page.locator(".banner.bad")).to_contain_text("404")
 
@@ -53,6 +54,7 @@ def test_loading_can_be_stopped_and_gone_on_with(look: Looking) -> None:
     page.evaluate("location.hash = '#/s/support/42'")
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator(".banner")).to_contain_text("Reading was stopped: 0 events are here.")
+    assert violations(page) == []
     page.unroute("**/api/rows?*support%2F42&*")
     page.get_by_role("button", name="Read on").click()
     at_rest(page)
@@ -66,12 +68,16 @@ def test_an_interrupted_stream_is_taken_up_again(look: Looking) -> None:
     def answer(route: Route) -> None:
         route.abort("connectionrefused") if down else route.continue_()
 
+    page.clock.install()
     page.route("**/api/rows?*", answer)
     page.goto(look.served.url("/s/support/42"))
     expect(page.locator(".banner.warn")).to_contain_text("The stream was interrupted after event 0. Try 1")
     expect(page.locator(".standing")).to_have_text("reconnecting")
+    stop_time(page)  # it does not try again by itself
+    expect(page.locator(".banner").get_by_role("button", name="Retry")).to_be_visible()
     down = False
     page.locator(".banner").get_by_role("button", name="Retry").click()
+    page.clock.resume()
     expect(page.locator(".standing")).to_have_text("live, finished")
     expect(page.locator(".banner")).to_have_count(0)
     expect(page.locator(".row")).to_have_count(18)
@@ -100,6 +106,7 @@ def test_closed_and_deleted_sessions_say_so(look: Looking) -> None:
         client.session("doomed").delete()
         expect(page.locator(".banner.bad")).to_contain_text("deleted")
         expect(page.locator(".standing")).to_have_text("deleted")
+        assert violations(page) == []
         expect(page.locator(".row")).not_to_have_count(0)
 
 
@@ -132,6 +139,33 @@ def test_steps_of_a_child_run_stand_below_their_parents(look: Looking) -> None:
     assert left[0] is not None
     assert left[1] is not None
     assert left[1]["x"] - left[0]["x"] == pytest.approx(14, abs=1)
+
+
+def test_a_session_whose_key_is_not_here_says_so_and_shows_what_stands_in_clear(look: Looking, tmp_path: Path) -> None:
+    with Client(look.served.store, encrypt=b"k" * 32) as client:
+        client.session("locked").run(support, "Where is order A1?")
+    page = at_rest(look("/s/locked@6", permissions=["clipboard-read", "clipboard-write"]))
+    banner = page.locator(".banner.warn")
+    expect(banner).to_contain_text("of 14 events cannot be opened here. session 'locked': event")
+    expect(banner).to_contain_text("give the client its key")
+    banner.get_by_role("button", name="Copy").click()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("AGENTSTREAM_KEY=")
+    rows = page.get_by_role("listbox", name="Events").get_by_role("option")
+    expect(rows).to_have_count(14)
+    expect(rows.nth(5).locator(".what")).to_have_text("locked")
+    expect(rows.nth(5).locator(".kind")).to_have_text("outcome")
+    expect(page.get_by_role("tabpanel")).to_contain_text("is encrypted; give the client its key")
+    assert violations(page) == []
+    page.keyboard.press("2")
+    expect(page.get_by_role("tabpanel").get_by_role("alert")).to_contain_text("is encrypted")
+    page.keyboard.press("5")
+    expect(page.get_by_role("tabpanel").locator(".code")).to_contain_text("$sealed")
+
+    with Client(look.served.store, encrypt=b"k" * 32) as client:
+        client.session("erased").append("note", {"n": 1})
+        client.session("erased").erase()
+    page = look("/s/erased")
+    expect(page.locator(".banner.bad")).to_contain_text("This session was erased (410).")
 
 
 def test_marked_unknown_and_redacted_events_are_shown(look: Looking) -> None:
@@ -195,8 +229,8 @@ def test_axe_finds_nothing_serious(look: Looking, scheme: str) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") == scheme
     assert page.evaluate("getComputedStyle(document.querySelector('.notice')).transitionDuration") == "0s"
     assert violations(page) == []
-    # the colours of dialogs and tabs are those of the page: in the dark not all are looked at again
-    for key in ("2", "3", "5", "f", "r", "?", "Control+k") if scheme == "light" else ("3", "f"):
+    # the colours of lists and texts are those of the page: in the dark not all are looked at again
+    for key in ("2", "3", "5", "f", "r", "c", ":", "?", "Control+k") if scheme == "light" else ("3", "f", "r", "c"):
         page.keyboard.press(key)
         if page.get_by_role("dialog").count():
             assert violations(page) == []
@@ -210,7 +244,9 @@ def test_axe_finds_nothing_serious(look: Looking, scheme: str) -> None:
     page.goto(look.served.url("/s/support/43@8"))
     page.wait_for_selector(".asked")
     assert violations(page) == []
-    page.goto(look.served.url("/s/chat@17?tab=messages"))
+    page.get_by_role("button", name="Export").click()
+    assert violations(page) == []
+    page.goto(look.served.url("/s/chat@17?tab=messages&q=readme"))
     page.wait_for_selector(".said")
     assert violations(page) == []
 
