@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         SessionExists,
         StoreError,
         SubscriptionError,
+        Unauthorized,
         Unavailable,
     )
     from agentstream.protocol.errors import InvalidRequest, SequenceConflict, StaleEpoch, StreamClosed, StreamConflict
@@ -135,6 +136,7 @@ __all__ = [
     "Subscription",
     "SubscriptionError",
     "Summary",
+    "Unauthorized",
     "Unavailable",
     "Wake",
     "Worker",

@@ -26,6 +26,10 @@ class Unavailable(StoreError):
     """The store could not be reached or did not answer; nothing is known to be lost. Try again."""
 
 
+class Unauthorized(StoreError):
+    """The server did not accept who asks: a token is missing, wrong, or good for other sessions."""
+
+
 class BlobLost(StoreError):
     """A large value or an attachment that a record refers to is gone or damaged; the rest of the record is as it was.
 

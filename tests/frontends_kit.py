@@ -51,6 +51,9 @@ def call_model(number: int, messages: Any, *parts: Any, error: bool = False) -> 
         if part["type"] in ("text", "reasoning"):
             for piece in part["text"].split(" "):
                 made.feed(id, f"{piece} ", part["type"])
+        elif part["type"] == "tool_call":
+            for piece in (part["arguments"][:7], part["arguments"][7:]):
+                made.feed(part["id"], piece, "args", part["name"], id)
     if error:
         made.fail(ConnectionError("cut"))
         raise ConnectionError("cut")
@@ -88,7 +91,7 @@ def everything(session: Session, *, approve: bool = True) -> None:
         call = {"type": "tool_call", "id": "c1", "name": "look_up", "arguments": '{"order": "A1"}'}
         if failing[0]:
             failing[0] = False
-            call_model(1, asked, said("a broken answer"), error=True)
+            call_model(1, asked, said("a broken answer"), {**call, "id": "c0"}, error=True)
         call_model(1, asked, thought, said("let me look"), call)
         look_up("A1")
         function = {"name": "look_up", "arguments": '{"order": "A1"}'}

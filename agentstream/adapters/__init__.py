@@ -50,11 +50,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agentstream.agents.calls import Served, StepCall
 from agentstream.agents.context import Lane, finders, inside
 from agentstream.agents.deltas import Deltas
+from agentstream.agents.observing import Watched
 from agentstream.agents.opening import aopen_step, diverge, muted, open_step, recording
 from agentstream.agents.recorder import STEP_ITEMS, Change, Hold, Recorder
 from agentstream.agents.tasks import TaskWorker, replayers, resumers
 from agentstream.backends import driving
-from agentstream.backends.driving import Call, Steps
+from agentstream.backends.driving import Call, Sleep, Steps, Wait
 from agentstream.sessions.codec import decode, encode
 from agentstream.sessions.ids import fresh_id
 from agentstream.sessions.items import parse_range, write_ranges
@@ -78,10 +79,13 @@ __all__ = [
     "Log",
     "Recorder",
     "Served",
+    "Sleep",
     "State",
     "StepCall",
     "Steps",
     "TaskWorker",
+    "Wait",
+    "Watched",
     "adrive",
     "aopen_step",
     "are_one",
@@ -103,7 +107,9 @@ __all__ = [
     "resume_by",
     "same_place",
     "session_ids",
+    "tell",
     "value_of",
+    "watched",
     "whole",
     "write_ranges",
 ]
@@ -129,8 +135,23 @@ def replay_by(replayer: Callable[..., Steps[Any] | None]) -> None:
 
 
 def resume_by(resumer: Callable[..., Steps[Any] | None]) -> None:
-    """`session.resume(thing)` is what `resumer(handle, session_id, thing, in_loop=…)` does, if that is not None."""
+    """`session.resume(thing)` is what `resumer(handle, session_id, thing, take_over=…, in_loop=…)` does, if not None.
+
+    The steps return what `resume` does."""
     resumers.append(resumer)
+
+
+def watched(client: Any, state: State, run: str, agent: str, *, resumed: bool) -> Watched | None:
+    """Whom an engine's run is told to that begins or goes on where `state` ends; None where nobody watches."""
+    observer = client._core.observer
+    return observer.engine(state, run, agent, resumed=resumed) if observer is not None else None
+
+
+def tell(client: Any, session: str, key: str, value: dict[str, Any]) -> None:
+    """Who watches (telemetry) is told of a step of an engine's that has ended: its event's key, and what it says."""
+    observer = client._core.observer
+    if observer is not None:
+        observer.told(session, key, value)
 
 
 def are_one(client: Any, other: Any) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from agentstream.agents.context import Lane
+from agentstream.agents.deltas import Naming
 from agentstream.agents.journal import Call, Entry
 from agentstream.agents.locations import calling_place
 from agentstream.agents.outcomes import RecordedError
@@ -72,10 +73,10 @@ class Served(msgspec.Struct, frozen=True):
 class _Delta:
     """Text for one target that gathers until it is written, over and over."""
 
-    __slots__ = ("call", "kind", "lock", "parts", "target")
+    __slots__ = ("call", "kind", "lock", "naming", "parts", "target")
 
-    def __init__(self, call: StepCall, target: str, kind: str) -> None:
-        self.call, self.target, self.kind = call, target, kind
+    def __init__(self, call: StepCall, target: str, kind: str, naming: Naming) -> None:
+        self.call, self.target, self.kind, self.naming = call, target, kind, naming
         self.parts: list[str] = []
         self.lock = threading.Lock()
 
@@ -91,6 +92,7 @@ class _Delta:
             self.parts.clear()
         self.call._deltas += 1  # the writer makes its messages one by one
         value = {"target": self.target, "kind": self.kind, "text": text, "attempt": self.call.attempt}
+        value.update(self.naming.of(self.target, self.kind))
         return self.call.worker.event("delta", f"{self.call.key}/d{self.call._deltas}", codec.encode(value).data)
 
 
@@ -117,9 +119,12 @@ class StepCall:
     """What is to be sent otherwise than the code asks; who opened the step as `changeable` heeds it."""
     code: str | None = field(default=None, repr=False)
     """The place in the user's code that makes the call, where it is known."""
+    at_once: bool = field(default=False, repr=False)
+    """A pure one whose small result is known when it is opened: one event says it all (`adapters.making.atold`)."""
     _deltas: int = 0
     _delta: _Delta | None = field(default=None, repr=False)
     _held: Held = field(init=False, repr=False)
+    _naming: Naming = field(default_factory=Naming, repr=False)
     _emitted: int = 0
     _done: bool = False
 
@@ -183,7 +188,8 @@ class StepCall:
         """Starts an attempt. A `once` step's start is durable before it acts; others ride with what comes next."""
         worker = self.worker
         self.id = worker.next_attempt(*self.id.identity)
-        self._put_start()
+        if not self.at_once:
+            self._put_start()
         self._done = False
         worker.progress.took_off()
         worker.open_calls[self] = None
@@ -205,13 +211,12 @@ class StepCall:
         made.changed, made.code = self.changed, self.code
         return made
 
+    def _told(self) -> dict[str, Any]:
+        """What a start says of the call itself."""
+        return {"kind": self.kind, "name": self.name, "input": self.data, "fingerprint": str(self.call[2])}
+
     def _put_start(self) -> None:
-        value: dict[str, Any] = {
-            "kind": self.kind,
-            "name": self.name,
-            "input": self.data,
-            "fingerprint": str(self.call[2]),
-        }
+        value = self._told()
         self.code = self.code or calling_place()
         if self.code is not None:
             value["code"] = self.code
@@ -224,8 +229,15 @@ class StepCall:
 
     # --- while it runs -----------------------------------------------------------------------------------------------
 
-    def feed(self, target: str, text: str, kind: str = "text") -> None:
-        """Adds text to what is coming for `target` (a message or tool call id): `kind` is text, reasoning or args."""
+    def feed(
+        self, target: str, text: str, kind: str = "text", name: str | None = None, message: str | None = None
+    ) -> None:
+        """Adds text to what is coming for `target` (a message or tool call id): `kind` is text, reasoning or args.
+
+        With arguments say `name`, the tool's, and `message`, the id of the message that will hold the call, as soon
+        as they are known, with or without text: who looks on sees the call while it is written.
+        """
+        self._naming.learn(target, name, message)
         if not text or self.worker.ended:
             return
         self._write(target, self._held.add(target, kind, text), kind)
@@ -235,7 +247,7 @@ class StepCall:
             return
         delta = self._delta
         if delta is None or delta.target != target or delta.kind != kind:
-            delta = self._delta = _Delta(self, target, kind)
+            delta = self._delta = _Delta(self, target, kind, self._naming)
         if delta.add(text):
             self._put_delta(delta)
 
@@ -325,8 +337,10 @@ class StepCall:
         if not self._close(value):
             worker.check()  # nobody may take for durable what is not
         pure, ahead = self.effect == "pure", self.effect == "repeat" and worker.ahead
-        if pure:
-            worker.put_pure(self.key, value)
+        if self.at_once:
+            worker.put_pure("step", self.key, {**self._told(), "effect": "pure", **value}, packed="input")
+        elif pure:
+            worker.put_pure("outcome", self.key, value, packed="result")
         else:
             worker.put("outcome", self.key, value, packed="result", within=START_WITHIN if ahead else None)
         turn = worker.turnstile.new() if in_loop else None

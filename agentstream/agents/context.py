@@ -77,6 +77,8 @@ class Lane(msgspec.Struct, eq=False):
     """Where the agent says something by itself just now."""
     held: list[Any] = msgspec.field(default_factory=list)
     """What it said before its first step, which tells where that was."""
+    awaited: bool = False
+    """Whether a lane opened from this one waits for its first step, which tells where the other's record is."""
 
     @property
     def id(self) -> str:

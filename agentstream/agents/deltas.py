@@ -18,6 +18,27 @@ WITHIN = 0.04
 """Seconds for which text gathers."""
 
 
+class Naming:
+    """What is told once of each call whose arguments come: the tool, and the message that it will be a part of."""
+
+    def __init__(self) -> None:
+        self._untold: dict[str, dict[str, str]] = {}
+        self._told: set[str] = set()
+
+    def learn(self, target: str, name: str | None, message: str | None) -> None:
+        """Takes note of it, to be told with the call's next piece."""
+        if name and target not in self._told:
+            self._untold[target] = {"name": name, **({"message": message} if message else {})}
+
+    def of(self, target: str, kind: str) -> dict[str, str]:
+        """What is to be told with a piece that is written now."""
+        told = self._untold.pop(target, None) if kind == "args" else None
+        if told is None:
+            return {}
+        self._told.add(target)
+        return told
+
+
 class Deltas:
     """The deltas of one source (a step's key, with its attempt), for any number of targets; fed by one at a time."""
 
@@ -28,10 +49,17 @@ class Deltas:
         self._attempt = attempt
         self._held = Held(rules)
         self._gathering: _Gathering | None = None
+        self._naming = Naming()
         self._count = 0
 
-    def feed(self, target: str, text: str, kind: str = "text") -> None:
-        """Adds text to what is coming for `target`; `kind` is text, reasoning or args. Never waits."""
+    def feed(
+        self, target: str, text: str, kind: str = "text", name: str | None = None, message: str | None = None
+    ) -> None:
+        """Adds text to what is coming for `target`; `kind` is text, reasoning or args. Never waits.
+
+        Of arguments `target` is the call's id, `name` the tool's, `message` the id of the message that will hold it.
+        """
+        self._naming.learn(target, name, message)
         if text:
             self._add(target, kind, self._held.add(target, kind, text))
 
@@ -50,6 +78,7 @@ class Deltas:
     def _message(self, target: str, kind: str, text: str) -> bytes:
         self._count += 1  # the writer makes its messages one by one
         value = {"target": target, "kind": kind, "text": text, "attempt": self._attempt}
+        value.update(self._naming.of(target, kind))
         key = f"{self._source}/d{self._count}"
         return write_event("delta", key, codec.encode(value).data, claim=self._claim)
 

@@ -9,6 +9,30 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from agentstream.agents.calls import StepCall
     from agentstream.agents.worker import Worker
+    from agentstream.sessions.state import State
+
+
+class Watched(Protocol):
+    """Told of what an engine does in one run. Steps are known by their keys."""
+
+    trace: str | None
+    """What the run's event is to say as its `trace`."""
+
+    def current(self) -> AbstractContextManager[None]:
+        """Around what the engine does."""
+        ...
+
+    def began(self, key: str, task: str, above: str | None, kind: str, name: str, provider: str | None) -> None:
+        """A step begins: of kind "node" the task itself, else in it. `above`: the task that it is in."""
+        ...
+
+    def ended(self, key: str, value: dict[str, Any] | None) -> None:
+        """It has its outcome; None where it was left without one."""
+        ...
+
+    def end(self, status: str, error: BaseException | None) -> None:
+        """The run ended, or waits."""
+        ...
 
 
 class Observes(Protocol):
@@ -16,6 +40,14 @@ class Observes(Protocol):
 
     def run(self, worker: Worker, key: str, agent: str, *, resumed: bool) -> AbstractContextManager[None]:
         """Around a run. It may set `worker.trace`, which the run's event then says."""
+        ...
+
+    def engine(self, state: State, key: str, agent: str, *, resumed: bool) -> Watched:
+        """A run begins, or goes on, of an engine that tells of it itself."""
+        ...
+
+    def told(self, session: str, key: str, value: dict[str, Any]) -> None:
+        """An engine says of a step, by its key, that it has ended; nobody said when it began."""
         ...
 
     def began(self, call: StepCall) -> None:

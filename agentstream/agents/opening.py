@@ -60,11 +60,12 @@ def opening(
     at: str | None = "arguments",
     changeable: bool | Collection[str] = False,
     code: str | None = None,
+    at_once: bool = False,
     in_loop: bool = False,
 ) -> Steps[StepCall]:
     """Gives the step its place and its number; see `open_step`. `at`: how paths to what is in `input` begin;
     `changeable` may be the names that the input can be given, whether it has them or not; `code` is where the call
-    stands, by default who calls this."""
+    stands, by default who calls this; `at_once`: see `StepCall`."""
     lane = current_lane()
     if lane is None:
         raise AgentStreamError(f"{kind} {name!r}: there is no run here; ask recording() first")
@@ -87,7 +88,7 @@ def opening(
     entry = yield from worker.lanes.place(lane, call, data, in_loop=in_loop)
     assert lane.entry is not None
     step = StepCall(worker, lane, StepKey(lane.run, lane.entry.id, lane.cursor - 1, 0), call, effect, data, entry=entry)
-    step.code = code
+    step.code, step.at_once = code, at_once
     if worker.watch is not None:
         worker.watch.reached(worker, step)
     yield from _fetch(worker, entry)

@@ -7,7 +7,7 @@ it does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,9 +18,10 @@ from agentstream.agents.divergence import Divergence, compare
 from agentstream.agents.journal import Journal
 from agentstream.agents.locations import raised_at
 from agentstream.agents.outcomes import RecordedError
-from agentstream.agents.replay_live import Live, run_on
+from agentstream.agents.replay_live import Ran, live_of, run_on
 from agentstream.agents.replay_matching import KeepGoing, Ordered, lanes_for
 from agentstream.agents.replay_options import Asked, ReplayOptions, asked
+from agentstream.agents.replay_tries import tried
 from agentstream.agents.replay_watch import Stopped, Watch
 from agentstream.agents.runs import call_agent, named_run, runnable
 from agentstream.agents.stops import Stop
@@ -28,7 +29,7 @@ from agentstream.agents.worker import Worker
 from agentstream.errors import Diverged, ReplayOffline
 from agentstream.sessions import codec
 from agentstream.sessions.fingerprints import VARIABLE
-from agentstream.sessions.large import fetch
+from agentstream.sessions.large import fetch, fetch_call
 from agentstream.sessions.state import Run, State, fold
 
 if TYPE_CHECKING:
@@ -116,35 +117,7 @@ class _End(msgspec.Struct):
 
 def replay(core: Core, session: str, function: Any, asked: Asked, *, in_loop: bool) -> Steps[Report]:
     """`session.replay`: runs `function` against the record of a run. Raises NotFound if there is no such run."""
-    tries: list[Report] = []
-    for number in range(1, asked.repeat + 1):
-        report = yield from _once(core, session, function, asked, number, in_loop=in_loop)
-        tries.append(report)
-        if asked.live_from is not None and report.fork is None:
-            break  # it was not agreed to
-    if asked.check is None and asked.repeat == 1:
-        return tries[0]
-    passed, notes = 0, list(tries[0].notes)
-    for number, report in enumerate(tries, 1):
-        fine, why = _passes(report, asked.check)
-        passed += fine
-        if why:
-            notes.append(f"try {number}: {why}")
-    first = next((report for report in tries if report.divergence is not None), tries[0])
-    identical = all(report.identical for report in tries)
-    return structs.replace(first, identical=identical, tries=tuple(tries), passed=passed, notes=tuple(notes))
-
-
-def _passes(report: Report, check: Callable[[Any], Any] | None) -> tuple[bool, str]:
-    """Whether a replay passes, and why not. Without a check: whether it came out as recorded."""
-    if check is None:
-        return report.identical, ""
-    if not report.returned:
-        return False, "it did not come to its end"
-    try:
-        return (True, "") if check(report.result) else (False, f"the check says no to {_brief(report.result)}")
-    except Exception as error:
-        return False, f"the check raised {type(error).__name__}: {error}"
+    return tried(asked, lambda number: _once(core, session, function, asked, number, in_loop=in_loop))
 
 
 def _once(core: Core, session: str, function: Any, asked: Asked, number: int, *, in_loop: bool) -> Steps[Report]:
@@ -152,18 +125,12 @@ def _once(core: Core, session: str, function: Any, asked: Asked, number: int, *,
         return (yield from _offline(core, session, function, asked, in_loop=in_loop))
     state = fold((yield from core.require(session)))
     start = _until(state, named_run(state, asked.run), asked.live_from, "live_from")
-    into = asked.into if asked.into is None or asked.repeat == 1 else f"{asked.into}-{number}"
-    live = Live(
-        start=start if start is not None else 0,
-        into=into,
-        run=asked.run,
-        changes=asked.changes,
-        mocks=asked.mock,
-        allow=asked.allow,
-        prices=asked.prices,
-        confirm=asked.confirm if number == 1 else None,
-    )
-    ran = yield from run_on(core, session, function, live, in_loop=in_loop)
+    live = live_of(asked, start if start is not None else 0, number)
+    return live_report((yield from run_on(core, session, function, live, in_loop=in_loop)))
+
+
+def live_report(ran: Ran) -> Report:
+    """The report of a replay that ran on."""
     return Report(
         ran.same,
         ran.result,
@@ -231,7 +198,7 @@ def _read_whole(worker: Worker, run: Run) -> Steps[None]:
     """Reads what the record keeps in blobs, where they are on another machine: the replay opens no connection."""
     if worker.core.backend.traits.lists:
         return
-    yield from fetch(run, call=True)
+    yield from fetch_call(run)
     yield from fetch(run)
     _ = run.arguments, run.result  # they keep what they were read as
     for entry in worker.journal.entries:
@@ -313,11 +280,6 @@ def _other_input(spec: AgentSpec, run: Run, input: Any, rules: Rules) -> Argumen
         input = {first.name: [input] if first.kind is first.VAR_POSITIONAL else input}
     made = spec.of({**run.arguments, **input}, rules)
     return structs.replace(made, typed=made.typed or bool(run.start.value.get("typed")))
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _until(state: State, run: Run, until: Any, name: str = "until") -> int | None:

@@ -8,7 +8,8 @@ what the code asked, so that the fork replays with the same code; its input says
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from inspect import Signature
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from agentstream.agents.agent import AgentSpec
     from agentstream.agents.calls import StepCall
     from agentstream.agents.journal import Entry
+    from agentstream.agents.replay_options import Asked
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
+    from agentstream.sessions.events import Event
     from agentstream.sessions.prices import Cost, Prices
     from agentstream.sessions.state import Run
 
@@ -90,9 +93,11 @@ def _put_system(request: dict[str, Any], text: Any, places: Collection[str]) -> 
     for name in ("messages", "input"):
         said = request.get(name)
         if isinstance(said, list):
-            first = said[0] if said else None
+            first: Any = said[0] if said else None
             is_system = isinstance(first, dict) and first.get("role") in _SYSTEM
-            head = {**(first if isinstance(first, dict) and is_system else {"role": "system"}), "content": text}
+            in_parts = isinstance(first, dict) and "parts" in first
+            body = {"parts": [{"type": "text", "text": text}]} if in_parts else {"content": text}
+            head = {**(first if is_system else {"role": "system"}), **body}
             request[name] = [head, *(said[1:] if is_system else said)]
             return
     if "input" not in request:
@@ -109,6 +114,8 @@ class Steering:
         """`mocks` and `allow` name steps as NAME or KIND:NAME, `allow` also as `*`; `typed` are the names of steps
         whose recorded results need their annotation to be rebuilt."""
         self.used: set[str] = set()
+        self.changed = False
+        """Whether a model call was sent otherwise than the code asked."""
         self._changes = changes
         self._mocks = mocks
         self._allow = allow
@@ -150,6 +157,7 @@ class Steering:
                 )
             ) from None
         call.changed = changes
+        self.changed = True
 
     def mock(self, call: StepCall, *, in_loop: bool) -> Steps[None]:
         """Gives a step that is mocked its outcome, as if it was recorded."""
@@ -198,6 +206,20 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     confirm: Callable[[Cost], bool] | None = None
 
 
+def live_of(asked: Asked, start: int, number: int) -> Live:
+    """How a replay runs on, as it was asked for; `number` is that of the try."""
+    return Live(
+        start=start,
+        into=asked.into if asked.into is None or asked.repeat == 1 else f"{asked.into}-{number}",
+        run=asked.run,
+        changes=asked.changes,
+        mocks=asked.mock,
+        allow=asked.allow,
+        prices=asked.prices,
+        confirm=asked.confirm if number == 1 else None,
+    )
+
+
 class Ran(msgspec.Struct):
     """What came of it. `served` is how many recorded steps there are before, `made` how many were made."""
 
@@ -224,20 +246,34 @@ def run_on(core: Core, session: str, function: Any, live: Live, *, in_loop: bool
     if not 0 <= live.start <= len(entries):
         raise ValueError(f"live_from= is the number of a step in the run, at most {len(entries)}, not {live.start}")
     ran = Ran(estimate(entries, live), len(entries), live.start)
+    cut = entries[live.start].begun if live.start < len(entries) else _end_of(state, run)
+    steering = Steering(
+        live.changes, live.mocks, live.allow, typed_names((entry.call[1], entry.outcome) for entry in entries)
+    )
+    options = Options(run_id=run.id, steering=steering)
+    go = partial(_go_on, core, spec=spec, options=options, in_loop=in_loop)
+    yield from on_branch(core, session, live, ran, cut, steering, go)
+    if ran.fork is not None:
+        yield from _judge(core, ran.fork, state, ran, cut)
+    return ran
+
+
+def on_branch(
+    core: Core, session: str, live: Live, ran: Ran, cut: int, steering: Steering, go: Callable[[str], Steps[Any]]
+) -> Steps[None]:
+    """Asks, forks the session at `cut` and goes on in the fork; `ran` is told what came of it, up to how it ended."""
     if live.confirm is not None and not live.confirm(ran.estimate):
         ran.notes.append("nothing was run")
-        return ran
-    cut = entries[live.start].begun if live.start < len(entries) else _end_of(state, run)
+        return
     new_id = yield from _free_id(core, session, live.into)
     yield from fork(core, session, new_id, cut)
     yield from _say(core, new_id, session, live)
     ran.fork = new_id
-    steering = Steering(live.changes, live.mocks, live.allow, _typed(entries))
-    yield from _go_on(core, new_id, spec, Options(run_id=run.id, steering=steering), ran, in_loop=in_loop)
+    yield from _ended(new_id, ran, go(new_id))
     for name in live.mocks.keys() - steering.used:
         ran.notes.append(f"the mock of {name!r} was not called for")
-    yield from _judge(core, new_id, state, ran, cut)
-    return ran
+    if live.changes and not steering.changed and ran.refused is None:
+        ran.notes.append("no model call was sent otherwise: none was made that is a step")
 
 
 def estimate(entries: list[Entry], live: Live) -> Cost:
@@ -278,17 +314,19 @@ def _say(core: Core, new_id: str, session: str, live: Live) -> Steps[None]:
     yield from append(core, new_id, "session", label(None, {TAG: told}), None)
 
 
-def _typed(entries: list[Entry]) -> frozenset[str]:
-    outcomes = ((entry.call[1], entry.outcome) for entry in entries)
+def typed_names(outcomes: Iterable[tuple[str, Event | None]]) -> frozenset[str]:
+    """Of steps' names and their outcomes, the names of those whose results need their annotation to be rebuilt."""
     return frozenset(name for name, outcome in outcomes if outcome is not None and outcome.value.get("typed"))
 
 
-def _go_on(core: Core, new_id: str, spec: AgentSpec, options: Options, ran: Ran, *, in_loop: bool) -> Steps[None]:
+def _go_on(core: Core, new_id: str, *, spec: AgentSpec, options: Options, in_loop: bool) -> Steps[Any]:
     log = yield from core.require(new_id)
+    return (yield from _run(core, log, spec, options, lambda state: _plan_resume(state, spec, options), in_loop))
+
+
+def _ended(new_id: str, ran: Ran, going: Steps[Any]) -> Steps[None]:
     try:
-        ran.result = yield from _run(
-            core, log, spec, options, lambda state: _plan_resume(state, spec, options), in_loop
-        )
+        ran.result = yield from going
         ran.returned = True
     except Diverged as error:
         ran.diverged = error

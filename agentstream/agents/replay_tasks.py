@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from agentstream.agents.worker import Worker
     from agentstream.sessions.state import State, Step
 
-_SOUND = ("until", "break_", "on_break", "match", "keep_going")
-
 
 class Node(msgspec.Struct, frozen=True):
     """One task of an engine, as a breakpoint sees it: `data` is what it begins with, `begun` the cut before it."""
@@ -96,23 +94,26 @@ class TaskReplay:
 
 def refuse(asked: Asked) -> None:
     """Raises ValueError for options that mean nothing where an engine's tasks are replayed, and says what does."""
-    if asked.live_from is not None:
-        raise ValueError(
-            "live_from= and what goes with it are for an agent's run. A graph goes on in a fork: fork the session "
-            "there (`agentstream fork SESSION@POS --as ID`), and resume that (`agentstream resume ID MODULE:GRAPH`)"
-        )
-    plain = Asked()
-    given = [
-        name for name in Asked.__struct_fields__ if name not in _SOUND and getattr(asked, name) != getattr(plain, name)
-    ]
+    why = {
+        "run": "a thread's whole line of checkpoints is replayed, not one run of it",
+        "input": "each superstep is replayed from its own checkpoint; call the graph with another input instead",
+    }
+    given = [name for name in why if getattr(asked, name) is not None]
     if given:
-        why = {
-            "run": "a thread's whole line of checkpoints is replayed, not one run of it",
-            "input": "each superstep is replayed from its own checkpoint; call the graph with another input instead",
-            "repeat": "nothing is made, so that it comes out the same each time",
-            "check": "each superstep is replayed by itself, and there is no one result; look at the graph's state",
-        }
-        raise ValueError(f"{given[0]}= cannot be asked of a graph: {why.get(given[0], 'it is for what an agent runs')}")
+        raise ValueError(f"{given[0]}= cannot be asked of a graph: {why[given[0]]}")
+
+
+def cut_of(state: State, at: Any, name: str) -> int:
+    """The cut before a step of a session: by its number there, its Event, or a Position. `name` is the option's."""
+    if isinstance(at, int) and not isinstance(at, bool):
+        if at < 0:
+            raise ValueError(f"{name}= counts the session's steps from 0, not {at}")
+        steps = state.steps
+        return steps[at].attempts[0].start.index if at < len(steps) else state.index + 1
+    index = getattr(at, "index", None)
+    if not isinstance(index, int) or isinstance(at, bool):
+        raise TypeError(f"{name}= is the number of a step in the session, a step Event or a Position, not {at!r}")
+    return index
 
 
 def position(state: State, index: int) -> Position:
@@ -129,7 +130,7 @@ class _Watch(Watch):
         super().__init__(asked.break_, None, asked.on_break)
         self._state = state
         self._begun = {step.attempts[0].start.index: number for number, step in enumerate(state.steps)}
-        self._cut = self._cut_of(asked.until)
+        self._cut = cut_of(state, asked.until, "until") if asked.until is not None else None
         self._one = threading.RLock()
 
     def number(self, index: int) -> int:
@@ -175,16 +176,3 @@ class _Watch(Watch):
         if self._cut is None or worker.before(call.entry).index < self._cut:
             return None
         return f"at event {self._cut}, as asked"
-
-    def _cut_of(self, until: Any) -> int | None:
-        if until is None:
-            return None
-        if isinstance(until, int) and not isinstance(until, bool):
-            if until < 0:
-                raise ValueError(f"until= counts the session's steps from 0, not {until}")
-            steps = self._state.steps
-            return steps[until].attempts[0].start.index if until < len(steps) else self._state.index + 1
-        index = getattr(until, "index", None)
-        if not isinstance(index, int) or isinstance(until, bool):
-            raise TypeError(f"until= is the number of a step in the session, a step Event or a Position, not {until!r}")
-        return index

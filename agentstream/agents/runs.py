@@ -37,7 +37,7 @@ from agentstream.sessions.family import cancel_children, own_open_runs
 from agentstream.sessions.fingerprints import agree
 from agentstream.sessions.history import reading
 from agentstream.sessions.ids import fresh_id
-from agentstream.sessions.large import fetch
+from agentstream.sessions.large import fetch, fetch_call
 from agentstream.sessions.packing import RECALLED
 from agentstream.sessions.state import Run, State, fold
 from agentstream.sessions.waits import refuse_while_waiting
@@ -328,7 +328,7 @@ def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, A
     arguments = plan.arguments
     if arguments is None and not worker.replaying:
         try:
-            yield from fetch(plan.run, call=True)
+            yield from fetch_call(plan.run)
         except BlobLost as error:
             raise worker.stop(error) from error
     encoded, typed = (arguments.data, arguments.typed) if arguments is not None else _recorded_call(plan.run)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstream.agents.calls import DELTA_WITHIN, START_WITHIN, _Delta  # pyright: ignore[reportPrivateUsage]
 from agentstream.agents.context import current_call, current_lane, is_muted
+from agentstream.agents.deltas import Naming
 from agentstream.errors import AgentStreamError
 from agentstream.sessions import codec
 from agentstream.sessions.events import OWN_TYPES, is_wrapped, user_value
@@ -135,7 +136,7 @@ class Place:
             return
         current = self._delta
         if current is None or (current.target, current.kind) != (target, kind):
-            current = self._delta = _Delta(self, target, kind)  # type: ignore[arg-type]
+            current = self._delta = _Delta(self, target, kind, Naming())  # type: ignore[arg-type]
         if current.add(text):
             writer = self.worker.writer
             assert writer is not None

@@ -78,7 +78,7 @@ def astream(
 async def _aitems(steps: Steps[Any], pipe: _Pipe, backend: Backend) -> AsyncGenerator[Any, None]:
     pipe.loop = asyncio.get_running_loop()
     item = pipe.ask()
-    run = asyncio.ensure_future(adrive(steps, backend))
+    run = asyncio.ensure_future(adrive(steps, backend, alone=True))
     try:
         while True:
             await asyncio.wait({run, item}, return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,7 @@ code which catches everything goes nowhere and writes nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -239,7 +240,8 @@ class Worker:
                     if spec.is_async:
                         task.cancel()
         except GeneratorExit:
-            task.cancel()
+            with contextlib.suppress(RuntimeError):  # the loop was closed
+                task.cancel()
             raise
         if cancelled is not None:
             if not task.cancelled():
@@ -285,9 +287,9 @@ class Worker:
         """Says how a run goes on; the one event that is updated."""
         self.put("status", run, {"status": status}, operation="update")
 
-    def put_pure(self, key: str, value: dict[str, Any]) -> None:
-        """Hands on the outcome of a pure step: it rides with what comes next, and nothing acts before it is durable."""
-        self.put("outcome", key, value, packed="result")
+    def put_pure(self, kind: str, key: str, value: dict[str, Any], *, packed: str) -> None:
+        """Hands on what came of a pure step: it rides with what comes next, and nothing acts before it is durable."""
+        self.put(kind, key, value, packed=packed)
         with self._lock:
             self._pure += 1
 

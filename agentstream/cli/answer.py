@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentstream.cli.failures import Ambiguous, Missing, UsageError, refusing_arguments
-from agentstream.cli.options import Color, Colour, Json, Url
+from agentstream.cli.options import answers
 
 if TYPE_CHECKING:
     from agentstream.cli.output import Output
@@ -22,7 +22,10 @@ YES = frozenset(("yes", "y", "approve", "true"))
 NO = frozenset(("no", "n", "deny", "false"))
 
 
+@answers()
 def answer(
+    output: Output,
+    url: str | None,
     session: Annotated[str, typer.Argument(metavar="SESSION", show_default=False)],
     words: Annotated[
         list[str] | None,
@@ -42,9 +45,6 @@ def answer(
         ),
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="VALUE is text, whatever it looks like.")] = False,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Answers a question of a session; without VALUE, lists those that are open.
 
@@ -53,10 +53,8 @@ def answer(
     and the value. An answer that does not count ends with 10 (invalid: another form than asked
     for), 11 (late: the run does not wait for it any more), 12 (double: it was answered) or 13 (expired).
     """
-    from agentstream.cli.output import Output
     from agentstream.cli.store import find_session, opened_client
 
-    output = Output.made(json=json, jsonl=False, color=color)
     with opened_client(url) as client:
         found = find_session(client, session)
         state = found.state()

@@ -36,7 +36,8 @@ app = typer.Typer(
     name="agentstream",
     help="Looks into agents' sessions and branches them. SESSION is an id or the beginning of one; "
     "SESSION@N is the cut after its first N events (also ~N before the end, start, end, step:N).",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or ambiguous id, 3 not found, 5 store or network, "
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or ambiguous id, 3 not found, 4 not let in by the server, "
+    "5 store or network, "
     "6 conflict (already there, busy), 7 a call was refused, 8 the agent raised, 9 the run waits, "
     "10 to 13 an answer that does not count, 130 interrupted. Of diff: 0 the same, 1 they differ.",
     add_completion=False,

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentstream.cli.failures import Ambiguous, Missing, UsageError
-from agentstream.cli.options import Color, Colour, Json, Url
+from agentstream.cli.options import answers
 
 if TYPE_CHECKING:
     from agentstream import Attachment
     from agentstream.cli.output import Output
 
 
+@answers()
 def attachment(
+    output: Output,
+    url: str | None,
     session: Annotated[str, typer.Argument(metavar="SESSION", show_default=False)],
     named: Annotated[
         str | None,
@@ -24,15 +27,10 @@ def attachment(
     out: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="Where to; - is stdout, if that is no terminal.")
     ] = "-",
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Writes an attachment to a file, or lists them. In a pipe the list is: SHA-256, bytes, media type and name."""
-    from agentstream.cli.output import Output
     from agentstream.cli.store import find_session, opened_client
 
-    output = Output.made(json=json, jsonl=False, color=color)
     with opened_client(url) as client:
         found = find_session(client, session).attachments()
         if named is None:

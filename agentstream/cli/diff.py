@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import structs
 
 from agentstream.cli.failures import FAILED, Missing, UsageError
-from agentstream.cli.options import Color, Colour, Full, Json, Jsonl, NoPager, SessionAt, Url
+from agentstream.cli.options import Full, SessionAt, answers
 
 if TYPE_CHECKING:
     from agentstream import Client
@@ -30,7 +32,10 @@ _SIGNS = {"same": " ", "missing_call": "-", "removed": "-", "extra_call": "+", "
 _COLOURS = {"-": "red", "+": "green", "~": "yellow"}
 
 
+@answers(jsonl=True, pager=True)
 def diff(
+    output: Output,
+    url: str | None,
     left: SessionAt,
     right: Annotated[
         str | None, typer.Argument(metavar="[SESSION[@POS]]", help="By default what the first was forked from.")
@@ -40,30 +45,29 @@ def diff(
     messages: Annotated[bool, typer.Option("--messages", help="By what was said.")] = False,
     state: Annotated[bool, typer.Option("--state", help="By what the events amount to, as JSON Patch.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="What is the same, too.")] = False,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="PATH", help="What differs only there is the same: input.order, /usage."),
+    ] = None,
     full: Full = False,
-    json: Json = False,
-    jsonl: Jsonl = False,
-    url: Url = None,
-    color: Color = Colour.auto,
-    no_pager: NoPager = False,
 ) -> None:
     """Compares two sessions. Exit code 0: they are the same; 1: they differ.
 
     In a pipe, by steps: kind of the difference, step on the left, step on the right, kind, name, path of the
     first difference, value on the left, value on the right, separated by tabs.
     """
-    from agentstream.cli.output import Output
     from agentstream.cli.store import opened_client
 
     if sum((steps, messages, state)) > 1:
         raise UsageError("--steps, --messages and --state do not go together")
+    if ignore and messages:
+        raise UsageError("--ignore names paths of steps or of the state; messages have none")
     if parent and right is not None:
         raise UsageError("--parent and a second session do not go together")
-    output = Output.made(json=json, jsonl=jsonl, color=color, pager=not no_pager)
     with opened_client(url) as client:
         one, other = _sides(client, left, right)
         with output.paged():
-            printer = _Printer(output, one, other, everything=everything, full=full)
+            printer = _Printer(output, one, other, everything=everything, full=full, ignored=ignore or ())
             differ = printer.messages() if messages else printer.state() if state else printer.steps()
     if differ:
         raise typer.Exit(FAILED)
@@ -85,24 +89,39 @@ def _sides(client: Client, left: str, right: str | None) -> tuple[State, State]:
 
 
 class _Printer:
-    def __init__(self, output: Output, left: State, right: State, *, everything: bool, full: bool) -> None:
+    def __init__(
+        self, output: Output, left: State, right: State, *, everything: bool, full: bool, ignored: Sequence[str]
+    ) -> None:
         self._output = output
         self._left, self._right = left, right
         self._everything = everything
+        self._ignored = [_pointer(path) for path in ignored]
         self._most = None if full or not output.terminal else max(output.width - 30, 40)
 
     def steps(self) -> bool:
         from agentstream.sessions.comparing import compare_steps
         from agentstream.sessions.views.compared import step_json
 
-        compared = compare_steps(self._left, self._right)
-        shown = [pair for pair in compared.pairs if self._everything or pair.kind != "same"]
-        if not self._structured("steps", [step_json(pair) for pair in shown], compared.identical):
-            same = sum(pair.kind == "same" for pair in compared.pairs)
-            self._head(f"{same} steps the same, {len(compared.pairs) - same} not")
+        pairs = [self._as_asked(pair) for pair in compare_steps(self._left, self._right).pairs]
+        shown = [pair for pair in pairs if self._everything or pair.kind != "same"]
+        same = sum(pair.kind == "same" for pair in pairs)
+        if not self._structured("steps", [step_json(pair) for pair in shown], same == len(pairs)):
+            self._head(f"{same} steps the same, {len(pairs) - same} not")
             for pair in shown:
                 self._step(pair)
-        return not compared.identical
+        return same < len(pairs)
+
+    def _as_asked(self, pair: Pair) -> Pair:
+        """The same, where all that differs is ignored."""
+        differs = pair.kind in ("different_args", "different_output")
+        if not (self._ignored and differs) or self._counting(pair.changes):
+            return pair
+        return structs.replace(pair, kind="same")
+
+    def _counting(self, changes: Changes) -> Changes:
+        """The changes that are not to be ignored."""
+        below = tuple(f"{path}/" for path in self._ignored)
+        return [change for change in changes if not f"{change['path']}/".startswith(below or ("\0",))]
 
     def messages(self) -> bool:
         from agentstream.sessions.comparing import compare_messages
@@ -121,7 +140,7 @@ class _Printer:
         from agentstream.sessions.diff import diff as json_diff
         from agentstream.sessions.views.folded import comparable
 
-        changes = json_diff(comparable(self._left), comparable(self._right))
+        changes = self._counting(json_diff(comparable(self._left), comparable(self._right)))
         if not self._structured("state", changes, not changes):
             self._head(f"{len(changes)} differences" if changes else "the same")
             for change in changes:
@@ -154,7 +173,9 @@ class _Printer:
 
         step = pair.step
         if not self._output.terminal:
-            self._output.fields([*_step_cells(pair), step.kind, step.name, pair.path, *_ends(pair)])
+            changes = self._counting(pair.changes)
+            path = changes[0]["path"] if self._ignored and changes else pair.path
+            self._output.fields([*_step_cells(pair), step.kind, step.name, path, *_ends(pair, changes)])
             return
         sign = _SIGNS.get(pair.kind, "~")
         numbers = " → ".join(f"step:{n}" for n in dict.fromkeys((pair.left_number, pair.right_number)) if n is not None)
@@ -165,7 +186,7 @@ class _Printer:
             from agentstream.cli.values import compact
 
             self._output.line(f"    {self._brief(compact(step.stored_input))}")
-        for change in pair.changes:
+        for change in self._counting(pair.changes):
             self._change(change)
 
     def _said(self, said: Said) -> None:
@@ -203,6 +224,13 @@ class _Printer:
         return clean(shortened(text, self._most))
 
 
+def _pointer(path: str) -> str:
+    """`input.messages[3]` and `/input/messages/3` in the form that changes have."""
+    if path.startswith("/"):
+        return path.rstrip("/")
+    return "/" + path.replace("[", ".").replace("]", "").replace(".", "/")
+
+
 def _value(change: dict[str, Any], name: str) -> str:
     from agentstream.cli.values import compact
 
@@ -220,7 +248,7 @@ def _step_cells(pair: Pair) -> list[str]:
     return [pair.kind, *numbers]
 
 
-def _ends(pair: Pair) -> list[str]:
+def _ends(pair: Pair, changes: Changes) -> list[str]:
     """What stands on the left and on the right at the first difference; of a step without a partner, its input."""
     from agentstream.cli.values import compact
 
@@ -229,5 +257,4 @@ def _ends(pair: Pair) -> list[str]:
     if pair.kind in ("missing_call", "extra_call"):
         asked = compact(pair.step.stored_input)
         return [asked, ""] if pair.kind == "missing_call" else ["", asked]
-    changes = pair.changes
     return [_value(changes[0], "was"), _value(changes[0], "value")] if changes else ["", ""]

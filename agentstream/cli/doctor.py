@@ -7,16 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentstream.cli.failures import FAILED
-from agentstream.cli.options import Color, Colour, Json, Url
+from agentstream.cli.options import answers
 
 if TYPE_CHECKING:
     from agentstream import Client
+    from agentstream.cli.output import Output
 
 _EXTRAS = {"cli": ("typer", "rich"), "server": ("uvicorn", "httptools"), "encryption": ("cryptography",)}
 _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
@@ -31,23 +31,21 @@ class Finding:
     said: str
 
 
+@answers()
 def doctor(
+    output: Output,
+    url: str | None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Writes no session of its own to try whether that works.")
     ] = False,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Looks whether agentstream and its store work: versions, extras, what the store can do, sessions that need you.
 
     It writes a session, replays and forks it, and deletes both. Exit code 1: something is wrong.
     In a pipe: what, ok/note/wrong, and what is to be said of it, separated by tabs.
     """
-    from agentstream.cli.output import Output
     from agentstream.cli.text import clean
 
-    output = Output.made(json=json, jsonl=False, color=color)
     found: list[Finding] = []
     for finding in _looked(url, read_only=read_only):
         found.append(finding)
@@ -81,6 +79,8 @@ def _extras() -> Iterator[Finding]:
 
 
 def _integrations() -> Iterator[Finding]:
+    from importlib import metadata
+
     from agentstream import __version__
 
     names = sorted({str(each.metadata["Name"]) for each in metadata.distributions() if each.metadata["Name"]})
@@ -92,6 +92,8 @@ def _integrations() -> Iterator[Finding]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # slow to import, and every command imports this module
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

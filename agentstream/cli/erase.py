@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentstream.cli.failures import UsageError, refusing_arguments
-from agentstream.cli.options import Color, Colour, Json, Url
+from agentstream.cli.options import answers
+
+if TYPE_CHECKING:
+    from agentstream.cli.output import Output
 
 
+@answers()
 def erase(
+    output: Output,
+    url: str | None,
     session: Annotated[str, typer.Argument(metavar="SESSION", help="The whole id.", show_default=False)],
     forks: Annotated[bool, typer.Option("--forks", help="Also every session that goes on from its history.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Does not ask.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also what a worker is at: it is stopped.")] = False,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Makes an encrypted session unreadable for ever, by forgetting its key. Nobody can undo it.
 
     Its forks read on what they share with it, unless --forks: then they are erased too. It is
     listed as erased until `agentstream rm` or gc removes it. In a pipe: the ids, one a line.
     """
-    from agentstream.cli.output import Output
     from agentstream.cli.store import opened_client
 
-    output = Output.made(json=json, jsonl=False, color=color)
     with opened_client(url) as client:
         with refusing_arguments():
             handle = client.session(session).with_options(take_over=force)
@@ -49,16 +50,16 @@ def _ask(session: str, forks: bool) -> None:
     typer.confirm(f"Make {what} unreadable for ever?", abort=True, err=True)
 
 
-def rotate(json: Json = False, url: Url = None, color: Color = Colour.auto) -> None:
+@answers()
+def rotate(output: Output, url: str | None) -> None:
     """Wraps the keys of all encrypted sessions with the first key of $AGENTSTREAM_KEY: "NEW,OLD".
 
     Afterwards NEW alone opens everything. No event is touched. In a pipe: how many were wrapped.
     """
-    from agentstream.cli.output import Output
     from agentstream.cli.store import opened_client
+    from agentstream.cli.working import working
 
-    output = Output.made(json=json, jsonl=False, color=color)
-    with opened_client(url) as client:
+    with opened_client(url) as client, working("wrapping keys"):
         wrapped = client.rotate_keys()
     if output.form == "json":
         output.document("rotate", {"wrapped": wrapped})

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentstream.cli.failures import UsageError
-from agentstream.cli.options import Color, Colour, Json, Prices, SessionAt, Url
+from agentstream.cli.options import Prices, SessionAt, answers
+from agentstream.cli.working import size, working
 
 if TYPE_CHECKING:
     from agentstream import Session
     from agentstream.cli.output import Output
     from agentstream.cli.positions import Place
+    from agentstream.cli.store import Opened
     from agentstream.sessions.prices import Prices as Table
     from agentstream.sessions.redaction import Redact
 
@@ -39,7 +41,10 @@ class Format(str, Enum):
     html = "html"
 
 
+@answers()
 def export(
+    output: Output,
+    url: str | None,
     session: SessionAt,
     out: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="Where to; - is stdout, if that is no terminal.")
@@ -55,18 +60,13 @@ def export(
         typer.Option("--redact", metavar="keys|MODULE:NAME", help="Takes out what these rules find; not of jsonl."),
     ] = None,
     prices: Prices = None,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Writes a session to a file. As jsonl byte for byte: a header line, then one line for each event."""
-    from agentstream.cli.output import Output
     from agentstream.cli.store import find_target, opened_client
 
-    output = Output.made(json=json, jsonl=False, color=color)
     if out == "-" and sys.stdout.isatty():
         raise UsageError("an export goes into a file or a pipe, not to a terminal", hint="give a file with -o FILE")
-    if out == "-" and json:
+    if out == "-" and output.form == "json":
         raise UsageError("--json says what was written, and stdout is where that goes", hint="give a file with -o FILE")
     if forks and form not in (Format.jsonl, Format.html):
         raise UsageError("--forks is for the formats jsonl and html")
@@ -86,8 +86,14 @@ def export(
         elif out == "-":
             found.export(sys.stdout.buffer, forks=forks)
         else:
-            done = found.export(out, forks=forks)
+            with working(f"writing {out}", lambda: _written_of(out)):
+                done = found.export(out, forks=forks)
             _print(output, out, Written(list(done.sessions), done.events, done.bytes))
+
+
+def _written_of(file: str) -> str:
+    path = Path(file)
+    return size(path.stat().st_size) if path.exists() else ""
 
 
 def _written(
@@ -100,12 +106,8 @@ def _written(
     *,
     forks: bool,
 ) -> Written:
-    from agentstream.cli.output import SCHEMA
     from agentstream.cli.positions import index_of
     from agentstream.cli.store import Opened, open_session
-    from agentstream.cli.tree import price_table
-    from agentstream.cli.values import to_json
-    from agentstream.sessions.views.readable import as_document, as_markdown
 
     opened = open_session(session)
     if place is not None:
@@ -116,21 +118,34 @@ def _written(
 
         state = redacted(opened.state, Rules(redact, session._core.backend), alive=opened.state.status != "abandoned")
         opened = Opened(session, state, opened.sealed)
-    names = [session.id]
-    if form is Format.html:
-        at = opened.state.index if place is not None else None
-        content, names = _page(session, price_table(prices), at, redact, forks=forks)
-    elif form is Format.json:
-        document = as_document(opened.state, sealed=opened.sealed)
-        content = to_json({"schema": SCHEMA, "kind": "session", "data": document}, indent=2).encode(*_TEXT) + b"\n"
-    else:
-        lines = as_markdown(opened.state, price_table(prices), sealed=opened.sealed)
-        content = "".join(f"{line}\n" for line in lines).encode(*_TEXT)
+    with working(f"making {form.value} of {session.id}"):
+        content, names = _content(opened, place, form, prices, redact, forks=forks)
     if out == "-":
         sys.stdout.buffer.write(content)
     else:
         Path(out).write_bytes(content)
     return Written(names, opened.state.index, len(content))
+
+
+def _content(
+    opened: Opened, place: Place | None, form: Format, prices: str | None, redact: Redact | None, *, forks: bool
+) -> tuple[bytes, list[str]]:
+    from agentstream.cli.output import SCHEMA
+    from agentstream.cli.tree import price_table
+    from agentstream.cli.values import to_json
+    from agentstream.sessions.views.readable import as_document, as_markdown
+
+    session = opened.session
+    if form is Format.html:
+        at = opened.state.index if place is not None else None
+        return _page(session, price_table(prices), at, redact, forks=forks)
+    if form is Format.json:
+        document = as_document(opened.state, sealed=opened.sealed)
+        content = to_json({"schema": SCHEMA, "kind": "session", "data": document}, indent=2).encode(*_TEXT) + b"\n"
+    else:
+        lines = as_markdown(opened.state, price_table(prices), sealed=opened.sealed)
+        content = "".join(f"{line}\n" for line in lines).encode(*_TEXT)
+    return content, [session.id]
 
 
 _TEXT = ("utf-8", "backslashreplace")

@@ -14,7 +14,7 @@ import typer
 
 from agentstream.cli.text import clean, escaped_json
 
-FAILED, USAGE, NOT_FOUND, STORE, CONFLICT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 5, 6, 130, 141
+FAILED, USAGE, NOT_FOUND, AUTH, STORE, CONFLICT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 5, 6, 130, 141
 REFUSED, RAISED, WAITS = 7, 8, 9
 
 
@@ -147,6 +147,7 @@ def _of_library(error: BaseException) -> Failure | None:
         (StreamConflict, "conflict", CONFLICT),
         (StreamClosed, "conflict", CONFLICT),
         (SequenceConflict, "conflict", CONFLICT),
+        (errors.Unauthorized, "unauthorized", AUTH),
         (errors.Unavailable, "unavailable", STORE),
         (errors.StoreError, "store", STORE),
         (errors.NotSerializable, "usage", USAGE),
@@ -158,7 +159,8 @@ def _of_library(error: BaseException) -> Failure | None:
         return Failure(f"answer_{error.reason}", ANSWERS.get(error.reason, FAILED), str(error))
     for kind, code, exit_code in table:
         if isinstance(error, kind):
-            return Failure(code, exit_code, str(error))
+            hint = "give its token as $AGENTSTREAM_AUTH" if exit_code == AUTH else None
+            return Failure(code, exit_code, str(error), hint)
     return None
 
 

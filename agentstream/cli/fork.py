@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentstream.cli.failures import UsageError, refusing_arguments
-from agentstream.cli.options import Color, Colour, Json, SessionAt, Url
+from agentstream.cli.options import SessionAt, answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,10 @@ _ASSIGNED = re.compile(r"(?P<step>step:\d+|.+?/\d+(?:#\d+)?)=(?P<value>.*)", re.
 _NUMBERED = re.compile(r"step:(\d{1,15})", re.ASCII)
 
 
+@answers()
 def fork(
+    output: Output,
+    url: str | None,
     session: SessionAt,
     new_id: Annotated[str, typer.Option("--as", metavar="ID", help="The new session's id.", show_default=False)],
     set_outcome: Annotated[
@@ -60,9 +63,6 @@ def fork(
     note: Annotated[
         str | None, typer.Option("--note", metavar="TEXT", help="Kept with the fork, as its tag `note`.")
     ] = None,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Forks a session: the new one shares its events up to POS, or all of them. Nothing is copied.
 
@@ -70,11 +70,9 @@ def fork(
     what the agent returned, as JSON.
     """
     from agentstream.cli.code import imported_thing
-    from agentstream.cli.output import Output
     from agentstream.cli.store import find_target, opened_client
     from agentstream.sessions.edits import Message
 
-    output = Output.made(json=json, jsonl=False, color=color)
     if sum(each is not None for each in (set_outcome or None, set_input, set_message)) > 1:
         raise UsageError("--set-outcome, --set-input and --set-message do not go together")
     if set_input is not None and run is None:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentstream.cli.options import Color, Colour, Json, Url
+from agentstream.cli.options import answers
 
 if TYPE_CHECKING:
     from agentstream.cli.output import Output
     from agentstream.sessions.retention import GcReport
 
 
+@answers()
 def gc(
+    output: Output,
+    url: str | None,
     older_than: Annotated[
         str | None,
         typer.Option("--older-than", metavar="SPAN", help="Since the last event: 90s, 45m, 12h, 30d, 2w."),
@@ -24,9 +27,6 @@ def gc(
         typer.Option("--keep", metavar="PATTERN", help="Ids that stay, as 'support/*'; several times."),
     ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Removes. Without it: only says what would be.")] = False,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Removes old sessions, and the library's own streams that lead nowhere. Without --delete: only says what.
 
@@ -34,13 +34,12 @@ def gc(
     worker is at and what forks need always stays. In a pipe: `remove`, id, last event, events
     and bytes; `keep`, id and reason; `stream` and path.
     """
-    from agentstream.cli.output import Output
     from agentstream.cli.spans import seconds
     from agentstream.cli.store import opened_client
+    from agentstream.cli.working import working
 
-    output = Output.made(json=json, jsonl=False, color=color)
     span = seconds(older_than, "--older-than") if older_than is not None else None
-    with opened_client(url) as client:
+    with opened_client(url) as client, working("looking at every session"):
         report = client.gc(older_than=span, dry_run=not delete, keep=keep or ())
     if output.form == "json":
         output.document("gc", _as_json(report))

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentstream.cli.failures import UsageError, refusing_arguments
-from agentstream.cli.options import Color, Colour, Json, Url
+from agentstream.cli.options import answers
 
 if TYPE_CHECKING:
     from agentstream import Session
+    from agentstream.cli.output import Output
 
 
+@answers()
 def label(
+    output: Output,
+    url: str | None,
     session: Annotated[str, typer.Argument(metavar="SESSION", show_default=False)],
     title: Annotated[str | None, typer.Option("--title", metavar="TEXT")] = None,
     tag: Annotated[
@@ -24,16 +28,11 @@ def label(
         str | None,
         typer.Option("--ttl", metavar="SPAN", help="gc removes it so long after its last event: 12h, 30d; or never."),
     ] = None,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Labels a session, so that list finds it and gc knows how long it is wanted. In a pipe: id, title, tags."""
-    from agentstream.cli.output import Output
     from agentstream.cli.spans import seconds
     from agentstream.cli.store import find_session, opened_client
 
-    output = Output.made(json=json, jsonl=False, color=color)
     tags = _tags(tag or [], untag or [])
     if title is None and not tags and ttl is None:
         raise UsageError("there is nothing to label", hint="--title, --tag, --untag or --ttl")

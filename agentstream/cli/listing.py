@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentstream.cli.options import Color, Colour, Json, Jsonl, NoPager, Url, words
+from agentstream.cli.options import answers, words
 
 if TYPE_CHECKING:
     from agentstream import Summary
@@ -16,7 +17,20 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "status", "agent", "events", "updated", "parent", "title")
 
 
+class Sorting(str, Enum):
+    """What a list is sorted by."""
+
+    changed = "changed"
+    created = "created"
+    events = "events"
+    failures = "failures"
+    cost = "cost"
+
+
+@answers(jsonl=True, pager=True)
 def list_sessions(
+    output: Output,
+    url: str | None,
     prefix: Annotated[str, typer.Argument(help="Only ids that begin so.", show_default=False)] = "",
     status: Annotated[
         list[str] | None,
@@ -32,38 +46,58 @@ def list_sessions(
     since: Annotated[
         str | None, typer.Option("--since", metavar="SPAN", help="Changed in the last 12h, 30d, …")
     ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="SPAN", help="Not changed in the last 12h, 30d, …")
+    ] = None,
+    roots: Annotated[bool, typer.Option("--roots", help="No forks and no children.")] = False,
+    sort: Annotated[Sorting, typer.Option("--sort", help="What the first has most of; cost by the known prices.")] = (
+        Sorting.changed
+    ),
     limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, metavar="N", help="At most N.")] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="The last changed at the end.")] = False,
-    json: Json = False,
-    jsonl: Jsonl = False,
-    url: Url = None,
-    color: Color = Colour.auto,
-    no_pager: NoPager = False,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
 ) -> None:
     """Lists sessions, the last changed first.
 
     In a pipe: id, status, agent, events, updated, parent and title, separated by tabs. SEALED
     sessions are marked so on a terminal and in JSON.
     """
-    from agentstream.cli.output import Output
     from agentstream.cli.spans import seconds
     from agentstream.cli.store import opened_client
+    from agentstream.cli.working import working
 
-    output = Output.made(json=json, jsonl=jsonl, color=color, pager=not no_pager)
-    ago = timedelta(seconds=seconds(since, "--since")) if since is not None else None
+    ago, old = (
+        timedelta(seconds=seconds(span, option)) if span is not None else None
+        for span, option in ((since, "--since"), (until, "--until"))
+    )
     statuses = words(status)
-    chosen = bool(statuses or agent)
-    with opened_client(url) as client:
+    chosen = bool(statuses or agent or roots) or sort is not Sorting.changed
+    with opened_client(url) as client, working("looking for sessions"):
         upto = None if chosen else limit
-        found = client.sessions(prefix=prefix, parent=parent, tag=tag, title=title, text=text, since=ago, limit=upto)
+        found = client.sessions(
+            prefix=prefix, parent=parent, tag=tag, title=title, text=text, since=ago, until=old, limit=upto
+        )
     found = [
         summary
         for summary in found
-        if (not statuses or (summary.status or "none") in statuses) and agent in (None, summary.agent)
-    ][:limit]
+        if (not statuses or (summary.status or "none") in statuses)
+        and agent in (None, summary.agent)
+        and not (roots and summary.parent)
+    ]
+    found = _sorted(found, sort)[:limit]
     if reverse:
         found.reverse()
     _print(output, found)
+
+
+def _sorted(found: list[Summary], sort: Sorting) -> list[Summary]:
+    if sort is Sorting.changed:
+        return found  # as they come
+    if sort is Sorting.cost:
+        from agentstream.sessions.prices import cost_of_used, prices_from
+
+        prices = prices_from()
+        return sorted(found, key=lambda summary: cost_of_used(summary.used, prices).dollars, reverse=True)
+    return sorted(found, key=lambda summary: getattr(summary, sort.value), reverse=True)
 
 
 def _print(output: Output, found: list[Summary]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +20,11 @@ class Colour(str, Enum):
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="A folder or URL; else $AGENTSTREAM_URL, else .agentstream."),
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="A folder or URL; else $AGENTSTREAM_URL, else .agentstream. A server's token: $AGENTSTREAM_AUTH.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Jsonl = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line.")]
@@ -36,6 +42,10 @@ Kinds = Annotated[
     list[str] | None,
     typer.Option("--kind", metavar="KIND,…", help="Only these types, or steps of these kinds (model, tool, …)."),
 ]
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--name", metavar="NAME,…", help="Only steps of these names: a tool's, a model's."),
+]
 ErrorsOnly = Annotated[bool, typer.Option("--errors-only", help="Only what failed.")]
 Full = Annotated[bool, typer.Option("--full", help="Whole values, references in them resolved.")]
 MaxChars = Annotated[
@@ -47,3 +57,40 @@ MaxChars = Annotated[
 def words(lists: list[str] | None) -> frozenset[str]:
     """`--kind a,b --kind c` as a set."""
     return frozenset(word.strip() for part in lists or () for word in part.split(",") if word.strip())
+
+
+def answers(*, jsonl: bool = False, pager: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For a verb that prints an answer: it is given `output` and `url`, made of the options that all of these have.
+
+    `jsonl`: it can be asked for a line an object; `pager`: for no pager.
+    """
+    shared: dict[str, tuple[Any, Any]] = {
+        "json": (Json, False),
+        **({"jsonl": (Jsonl, False)} if jsonl else {}),
+        "url": (Url, None),
+        "color": (Color, Colour.auto),
+        **({"no_pager": (NoPager, False)} if pager else {}),
+    }
+
+    def made(verb: Callable[..., None]) -> Callable[..., None]:
+        own = [each for each in inspect.signature(verb).parameters.values() if each.name not in ("output", "url")]
+        parameters = [each.replace(annotation=eval(each.annotation, verb.__globals__)) for each in own]
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=told)
+            for name, (told, default) in shared.items()
+        ]
+
+        def called(
+            *, json: bool, color: Colour, url: str | None, jsonl: bool = False, no_pager: bool = False, **given: Any
+        ) -> None:
+            from agentstream.cli.output import Output
+
+            output = Output.made(json=json, jsonl=jsonl, color=color, pager=pager and not no_pager)
+            verb(output=output, url=url, **given)
+
+        called.__name__, called.__doc__, called.__module__ = verb.__name__, verb.__doc__, verb.__module__
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+        return called
+
+    return made

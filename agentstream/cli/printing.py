@@ -27,9 +27,14 @@ class Choice:
 
     kinds: frozenset[str] = frozenset()
     errors_only: bool = False
+    names: frozenset[str] = frozenset()
 
     def takes(self, row: Row) -> bool:
-        return (not self.kinds or row.of_kind(self.kinds)) and (not self.errors_only or row.failed)
+        return (
+            (not self.kinds or row.of_kind(self.kinds))
+            and (not self.names or row.name in self.names)
+            and (not self.errors_only or row.failed)
+        )
 
 
 class Printer:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentstream.cli.failures import FAILED, RAISED, REFUSED, WAITS, UsageError, refusing_arguments
-from agentstream.cli.options import Color, Colour, Function, Json, Prices, SessionAt, Url
+from agentstream.cli.options import Function, Prices, SessionAt, answers
 
 if TYPE_CHECKING:
     from agentstream import Report, Session
@@ -40,7 +40,10 @@ class _Cut:
     index: int
 
 
+@answers()
 def replay(
+    output: Output,
+    url: str | None,
     session: SessionAt,
     function: Function,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="This run, not the last.")] = None,
@@ -88,25 +91,20 @@ def replay(
     check: Annotated[
         str | None, typer.Option("--check", metavar="MODULE:FN", help="Called with the result: whether it passes.")
     ] = None,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Runs an agent's code against a recorded session. Nothing is called or written, but with --live-from.
 
-    A compiled LangGraph graph can be given too, for a thread of its StreamSaver, with --until, --break, --pdb, --match
-    and --keep-going: its nodes are steps of kind `node`.
+    A compiled LangGraph graph can be given too, for a thread of its StreamSaver: its nodes are steps of kind `node`.
+    What it runs on in must be a thread of its too (--as langgraph/ID).
 
     Exit codes: 0 it went the recorded way (or ran on to its end, or stopped where asked); 1 it diverged, or a try did
     not pass; 7 a call was not allowed; 8 the agent raised where it ran on; 9 it waits there.
     """
     from agentstream.cli.code import imported, imported_thing
-    from agentstream.cli.output import Output
     from agentstream.cli.store import find_target, open_session, opened_client
 
-    if stepper and (live_from is not None or repeat > 1 or json):
+    if stepper and (live_from is not None or repeat > 1 or output.form == "json"):
         raise UsageError("--pdb does not go together with --live-from, --repeat and --json")
-    output = Output.made(json=json, jsonl=False, color=color)
     agent = imported_thing(function)
     with opened_client(url) as client:
         found, place = find_target(client, session)

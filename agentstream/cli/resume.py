@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentstream.cli.failures import UsageError, refusing_arguments
-from agentstream.cli.options import Color, Colour, Function, Json, Url
+from agentstream.cli.options import Function, answers
 
 if TYPE_CHECKING:
     from agentstream import Session
     from agentstream.cli.output import Output
 
 
+@answers()
 def resume(
+    output: Output,
+    url: str | None,
     session: Annotated[str, typer.Argument(metavar="SESSION", show_default=False)],
     function: Function,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="This run, not the open one.")] = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="Also from a worker that lives.")] = False,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Goes on with the open run of a session: recorded steps are served, the others are made.
 
@@ -31,10 +31,8 @@ def resume(
     Prints what the agent returned, as JSON. Exit code 8: the agent raised; 9: the run waits for an answer.
     """
     from agentstream.cli.code import imported_thing
-    from agentstream.cli.output import Output
     from agentstream.cli.store import find_session, opened_client
 
-    output = Output.made(json=json, jsonl=False, color=color)
     agent = imported_thing(function)
     with opened_client(url) as client:
         found = find_session(client, session)
@@ -77,7 +75,9 @@ def _check_graph(session: Session, graph: Any, verb: str) -> None:
     if verb != "resume":
         raise UsageError("a graph is gone on with; to begin with another input, call it in your own code")
     with refusing_arguments():
-        if not any(resumer(session, session.id, graph, in_loop=True) is not None for resumer in resumers):
+        if not any(
+            resumer(session, session.id, graph, take_over=False, in_loop=True) is not None for resumer in resumers
+        ):
             what = type(graph).__name__
             raise UsageError(
                 f"a {what} is neither an agent's function nor a graph that can go on",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentstream.cli.failures import CONFLICT, CommandError, refusing_arguments
-from agentstream.cli.options import Color, Colour, Json, Url
+from agentstream.cli.options import answers
 
 if TYPE_CHECKING:
     from agentstream import Client, Session
+    from agentstream.cli.output import Output
 
 
 class InUse(CommandError):
@@ -19,20 +20,18 @@ class InUse(CommandError):
     code, exit_code = "in_use", CONFLICT
 
 
+@answers()
 def rm(
+    output: Output,
+    url: str | None,
     sessions: Annotated[list[str], typer.Argument(metavar="SESSION…", help="Whole ids.", show_default=False)],
     force: Annotated[
         bool, typer.Option("--force", help="Also what a worker is at, or what waits for a person.")
     ] = False,
-    json: Json = False,
-    url: Url = None,
-    color: Color = Colour.auto,
 ) -> None:
     """Deletes sessions: all that are named, or none. Their forks stay readable. In a pipe: the ids, one a line."""
-    from agentstream.cli.output import Output
     from agentstream.cli.store import opened_client
 
-    output = Output.made(json=json, jsonl=False, color=color)
     with opened_client(url) as client:
         found = [_deletable(client, name, force) for name in dict.fromkeys(sessions)]
         for session in found:

@@ -21,6 +21,7 @@ from agentstream.cli.options import (
     Jsonl,
     Kinds,
     MaxChars,
+    Names,
     NoPager,
     SessionAt,
     Url,
@@ -40,6 +41,7 @@ def show(
         str | None, typer.Option("--to", metavar="POS", help="Ends at this cut; as SESSION@POS does.")
     ] = None,
     kind: Kinds = None,
+    name: Names = None,
     errors_only: ErrorsOnly = False,
     state: Annotated[
         bool, typer.Option("--state", help="What the events amount to: runs, steps, messages, usage, lineage.")
@@ -84,7 +86,7 @@ def show(
             _refuse_together(("--state", True), ("--from", start is not None))
             print_state(output, opened, last, max_chars if not full else None, full=full)
             return
-        choice = Choice(words(kind), errors_only)
+        choice = Choice(words(kind), errors_only, words(name))
         printer = Printer(output, opened, choice, full=full, max_chars=max_chars, raw=raw)
         if follow:
             follow_from(printer, opened, first)

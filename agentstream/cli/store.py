@@ -22,7 +22,6 @@ SHOWN_MATCHES = 10
 @contextmanager
 def opened_client(url: str | None) -> Iterator[Client]:
     """The client for `--url`. Unlike the library's own it never makes a store: looking must not leave one behind."""
-    from agentstream import Client
     from agentstream.client import nearest_folder
 
     hint = "an agent's first run makes one; name another with --url or $AGENTSTREAM_URL"
@@ -31,12 +30,21 @@ def opened_client(url: str | None) -> Iterator[Client]:
         raise UsageError("memory: is inside another process; there is nothing to see in this one", hint=hint)
     if address is None and not nearest_folder().is_dir():
         raise Missing(f"there is no .agentstream folder in {Path.cwd()} or above", hint=hint)
-    with refusing_arguments():
-        client = Client(address)
-    with client:
+    with made_client(address) as client:
         if "://" not in client.name and not (Path(client.name) / _file_name()).is_file():
             raise Missing(f"there is no store at {client.name}", hint=hint)
         yield client
+
+
+def made_client(address: str | None) -> Client:
+    """The client of an address. A server is told `$AGENTSTREAM_AUTH`: a token, or a whole Authorization header."""
+    from agentstream import Client
+
+    auth = os.environ.get("AGENTSTREAM_AUTH")
+    with refusing_arguments():
+        if not auth or not (address or "").startswith(("http://", "https://")):
+            return Client(address)
+        return Client(address, headers={"authorization": auth if " " in auth else f"Bearer {auth}"})
 
 
 def _file_name() -> str:
@@ -115,9 +123,11 @@ class Opened:
 
 def open_session(session: Session) -> Opened:
     """Reads and folds a session once, and asks whether its worker lives and whether it is sealed."""
+    from agentstream.cli.working import working
     from agentstream.sessions.views.opening import seen
 
-    return Opened(session, *session._drive(seen(session._core, session.id)))
+    with working(f"reading {session.id}"):
+        return Opened(session, *session._drive(seen(session._core, session.id)))
 
 
 def state_at(client: Client, text: str) -> State:

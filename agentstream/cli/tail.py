@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agentstream.cli.options import Color, Colour, ErrorsOnly, Full, Json, Jsonl, Kinds, MaxChars, Url, words
+from agentstream.cli.options import Color, Colour, ErrorsOnly, Full, Json, Jsonl, Kinds, MaxChars, Names, Url, words
 
 LAST = 10
 
@@ -18,6 +18,7 @@ def tail(
         typer.Option("--from", metavar="POS", help=f"Begins at this cut; by default {LAST} events before the end."),
     ] = None,
     kind: Kinds = None,
+    name: Names = None,
     errors_only: ErrorsOnly = False,
     full: Full = False,
     max_chars: MaxChars = None,
@@ -46,5 +47,5 @@ def tail(
             place = require_place(start, "--from")
         opened = open_session(found)
         first = index_of(place or Place("before_end", LAST), opened.state)
-        printer = Printer(output, opened, Choice(words(kind), errors_only), full=full, max_chars=max_chars)
+        printer = Printer(output, opened, Choice(words(kind), errors_only, words(name)), full=full, max_chars=max_chars)
         follow_from(printer, opened, first)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentstream.cli.failures import UsageError
-from agentstream.cli.options import Color, Colour, Json, Jsonl, NoPager, Prices, Url
+from agentstream.cli.options import Prices, answers
 
 if TYPE_CHECKING:
     from agentstream.cli.output import Output
@@ -18,17 +18,15 @@ if TYPE_CHECKING:
 COLUMNS = ("session", "fork point", "status", "events", "cost", "first difference")
 
 
+@answers(jsonl=True, pager=True)
 def tree(
+    output: Output,
+    url: str | None,
     session: Annotated[
         str | None, typer.Argument(metavar="[SESSION]", help="Its whole family; without, every session.")
     ] = None,
     depth: Annotated[int | None, typer.Option("--depth", min=0, metavar="N", help="At most N levels down.")] = None,
     prices: Prices = None,
-    json: Json = False,
-    jsonl: Jsonl = False,
-    url: Url = None,
-    color: Color = Colour.auto,
-    no_pager: NoPager = False,
 ) -> None:
     """Shows branches under what they were forked from, each with its fork point, status, cost and first difference.
 
@@ -36,15 +34,15 @@ def tree(
     unknown), step and path of the first difference to the session above, separated by tabs.
     """
     from agentstream.backends.driving import drive
-    from agentstream.cli.output import Output
     from agentstream.cli.store import find_session, opened_client
+    from agentstream.cli.working import working
     from agentstream.sessions.views.tree import family
 
-    output = Output.made(json=json, jsonl=jsonl, color=color, pager=not no_pager)
     table = price_table(prices)
     with opened_client(url) as client:
         asked = find_session(client, session).id if session is not None else None
-        roots = drive(family(client._core, asked, table), client._core.backend)
+        with working("reading the family"):
+            roots = drive(family(client._core, asked, table), client._core.backend)
     with output.paged():
         _print(output, roots, asked, depth)
 

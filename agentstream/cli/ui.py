@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,7 @@ def ui(
             url=url,
         )
         token = fresh_token()
+        gc.set_threshold(50_000, 20, 50)  # rows by the ten thousand, and no cycles: looking for those takes a quarter
         try:
             listening = bind(host, port)
         except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from agentstream.errors import AgentStreamError, StoreError, Unavailable
+from agentstream.errors import AgentStreamError, StoreError, Unauthorized, Unavailable
 from agentstream.protocol import errors
 from agentstream.protocol.http import (
     CLOSED,
@@ -89,7 +89,7 @@ def error_of(response: HttpResponse, where: str, *, sequenced: bool = False) -> 
     if status in _PLAIN:
         return _PLAIN[status](message)
     if status in (401, 403):
-        return StoreError(f"{message}: the server did not accept who asks; look at the headers= of the client")
+        return Unauthorized(f"{message}: the server did not accept who asks; look at the headers= of the client")
     if status in RETRIED:
         return Unavailable(message)
     return StoreError(message)

@@ -15,9 +15,10 @@ from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode
 from agentstream.agents.stops import Stop
 from agentstream.errors import RunWaiting
 from agentstream.sessions.family import SPAWN, parent_of
-from agentstream.sessions.positions import Position
 from agentstream.telemetry import semantics
-from agentstream.telemetry.traces import read_trace, write_trace
+from agentstream.telemetry.engines import EngineRun, Tasks
+from agentstream.telemetry.spans import links_before, run_told, say_outcome
+from agentstream.telemetry.traces import write_trace
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from agentstream.agents.calls import StepCall
     from agentstream.agents.worker import Worker
     from agentstream.client import AsyncClient, Client
+    from agentstream.sessions.state import State
 
 C = TypeVar("C", bound="Client | AsyncClient")
 
@@ -77,6 +79,7 @@ class _Observer:
         self._content = content
         self._begun: dict[StepCall, _Begun] = {}
         self._spawned: OrderedDict[tuple[str, str], SpanContext] = OrderedDict()
+        self._tasks = Tasks()
         self._lock = threading.Lock()
         self._durations = meter.create_histogram(
             semantics.DURATION,
@@ -95,12 +98,7 @@ class _Observer:
 
     @contextmanager
     def run(self, worker: Worker, key: str, agent: str, *, resumed: bool) -> Iterator[None]:
-        state = worker.state
-        told = semantics.run_attributes(worker.session, state.incarnation, key, agent)
-        begins = state.events[-1].position if state.index else Position(worker.session, state.incarnation, 0)
-        told |= {"agentstream.position": str(begins), "agentstream.run.resumed": resumed}
-        if state.lineage is not None:
-            told |= {"agentstream.fork.source": state.lineage.source, "agentstream.fork.at": state.lineage.count}
+        told = run_told(worker.state, key, agent, resumed=resumed)
         with self._tracer.start_as_current_span(
             semantics.run_name(agent),
             attributes=told,
@@ -121,15 +119,21 @@ class _Observer:
         """To the run that this one goes on from, or that its fork shares, and to the step that spawned the session."""
         if key != worker.run:
             return []  # a run in a run is its child
-        state, links = worker.state, list[Link]()
-        recorded = worker.recorded or (state.run if state.lineage is not None else None)
-        told = read_trace(recorded.start.value.get("trace")) if recorded is not None else None
-        if told is not None:
-            inherited = recorded is not None and recorded.start.index < state.inherited
-            links.append(Link(told, {"agentstream.link": "fork" if inherited else "resumed"}))
+        state = worker.state
+        links = links_before(state, worker.recorded)
         parent = parent_of(state)
         spawned = self._spawned.get((parent.session, parent.step)) if parent is not None else None
         return [*links, Link(spawned, {"agentstream.link": "parent"})] if spawned is not None else links
+
+    def engine(self, state: State, key: str, agent: str, *, resumed: bool) -> EngineRun:
+        return EngineRun(self._tracer, self._tasks, self._measure, state, key, agent, resumed=resumed)
+
+    def told(self, session: str, key: str, value: dict[str, Any]) -> None:
+        kind, name = str(value.get("kind")), str(value.get("name"))
+        told = semantics.step_attributes(session, key, kind, name, None, None)
+        span = self._tracer.start_span(semantics.step_name(kind, name, told), attributes=told)
+        say_outcome(span, value)
+        span.end()
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -139,7 +143,13 @@ class _Observer:
         if self._content:
             told |= semantics.input_content(told, call.data)
         name, kind = semantics.step_name(call.kind, call.name, told), semantics.step_kind(told)
-        span = self._tracer.start_span(name, kind=kind, attributes=told)
+        above = None
+        if worker.found:
+            task = worker.run.rpartition(":")[2]
+            above = self._tasks.above(worker.session, task)
+            if call.kind == "model":
+                self._tasks.model(worker.session, task)
+        span = self._tracer.start_span(name, above, kind=kind, attributes=told)
         with self._lock:
             self._begun[call] = _Begun(span, told, time.perf_counter())
             if call.kind == SPAWN:
@@ -153,13 +163,9 @@ class _Observer:
         if begun is None:
             return
         span, value = begun.span, value or {}
-        told = semantics.outcome_attributes(value)
+        told = say_outcome(span, value)
         if self._content and "result" in value:
-            told |= semantics.result_content(begun.attributes, value["result"])
-        span.set_attributes(told)
-        error = semantics.error_of(value)
-        if error is not None:
-            span.set_status(Status(StatusCode.ERROR, error[1]))
+            span.set_attributes(semantics.result_content(begun.attributes, value["result"]))
         if call.kind == "model" and value:
             self._measure({**begun.attributes, **told}, time.perf_counter() - begun.moment)
         span.end()

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from agentstream import Client, agent
+from agentstream.adapters import open_step
+
 CRASHING = """
 import os, signal, sys
 from agentstream import Client, agent, step
@@ -20,6 +23,15 @@ def paying() -> None:
 
 Client(sys.argv[1]).session("killed").run(paying)
 """
+
+
+def asking(tokens: int):
+    @agent
+    def asks() -> None:
+        call = open_step("model", "chat", {"model": "gpt-4o"})
+        call.finish(None, usage={"input_tokens": tokens, "output_tokens": 1, "model": "gpt-4o"})
+
+    return asks
 
 
 def crash(store: Path) -> None:
@@ -48,6 +60,20 @@ def test_choosing(cli):
     assert [row[0] for row in cli("list", "-n", "1", "--status", "finished").rows] == ["support/42"]
     assert cli("list", "--reverse").rows == every[::-1]
     assert cli("list", "--agent", "nobody").rows == []
+    assert {row[0] for row in cli("list", "--roots").rows} == {"support/42", "rewound"}
+    assert cli("list", "--until", "1d").rows == []
+
+
+def test_sorting(cli, store):
+    with Client(store) as client:
+        for name, tokens in (("dear", 9_000_000), ("cheap", 1_000)):
+            client.session(name).run(asking(tokens))
+    assert [row[0] for row in cli("list", "--sort", "cost", "-n", "2").rows] == ["dear", "cheap"]
+    assert cli("list", "--sort", "events").rows[0][0] == "support/42"
+    created = [session["created"] for session in cli("list", "--sort", "created", "--json").data]
+    assert created == sorted(created, reverse=True)
+    assert cli("list", "--sort", "failures").rows[0][0] == "support/42"
+    assert cli("list", "--sort", "name").code == 2
 
 
 def test_json(cli):

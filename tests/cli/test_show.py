@@ -46,6 +46,7 @@ def test_every_event_is_a_line_of_ten_columns(cli):
         (["support/42", "--kind", "message,claim"], [1, 2]),
         (["support/42", "--kind", "function", "--kind", "run"], [3, 5, 6, 7, 8, 9, 10]),
         (["support/42", "--errors-only"], [9, 10]),
+        (["support/42", "--name", "refused"], [9, 10]),
     ],
 )
 def test_choosing(cli, arguments, indices):

@@ -117,7 +117,7 @@ def test_a_graph(tmp_path: Path) -> None:
     assert [row[4] for row in graph.cli("show", "langgraph", "--kind", "tool").rows if row[1] == "step"] == ["act"] * 2
     report = graph.cli("replay", "langgraph", "graphs:graph", "--json").data
     assert (report["verdict"], report["steps"]) == ("identical", 2)
-    for option in (["--live-from", "step:1"], ["--repeat", "2"], ["--input", "1"]):
+    for option in (["--run", "x"], ["--input", "1"]):
         refused = graph.cli("replay", "langgraph", "graphs:graph", *option, exits=2)
         assert "graph" in refused.err
 
@@ -178,6 +178,48 @@ def test_a_graph_stepped_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert '"look up A1 done"' in told
     assert graph.cli("resume", "langgraph/try", "graphs:graph").code == 0
     assert graph.made == ["look up A1", "pay", "look up A1", "pay"]
+
+
+def test_a_graph_run_on(tmp_path: Path) -> None:
+    effect = GRAPH.replace(
+        "async def pay",
+        """
+@step(kind="tool", effect="once")
+def send(what):
+    return act("really " + what)
+
+@step(kind="model")
+def think(prompt, model="m1", system="be kind"):
+    return f"{model}, {system}: {prompt}"
+
+def in_full(state):
+    return len(state["done"]) == 4
+
+async def pay""",
+    ).replace('[act("pay")]', '[think("pay?"), send("pay")]')
+    graph = Project(tmp_path, effect, "graphs.py")
+    assert graph.made == ["look up A1", "really pay"]
+    replay = "replay", "langgraph/7", "graphs:graph"
+    numbers = {row[4]: row[2] for row in graph.cli("show", "langgraph/7").rows if row[1] == "step"}
+
+    refused = graph.cli(*replay, "--live-from", numbers["think"], "--as", "langgraph/r", exits=7)
+    assert "'send' acts on the world" in refused.out
+    assert "running on costs, by the record" in refused.err
+    live = *replay, "--live-from", numbers["think"], "--model", "m2", "--system", "be brief"
+    mocked = graph.cli(*live, "--mock", 'send="sent"', "--json").data
+    assert (mocked["verdict"], mocked["fork"], mocked["steps"]) == ("otherwise", "langgraph/7-live-1", 2)
+    assert mocked["result"] == {"done": ["A1", "look up A1 done", "m2, be brief: pay?", "sent"]}
+    allowed = graph.cli(*replay, "--live-from", numbers["think"], "--allow", "send", "--as", "langgraph/8").rows[0]
+    assert (allowed[0], allowed[3]) == ("same", "langgraph/8")
+    assert graph.made == ["look up A1", "really pay", "really pay"]
+    assert "think" in graph.cli("diff", "langgraph/7-live-1", exits=1).out
+    assert graph.cli("replay", "langgraph/8", "graphs:graph").rows[0][0] == "identical"
+    checked = graph.cli(*live, "--mock", "send=null", "--repeat", "2", "--check", "graphs:in_full", "--json").data
+    assert (checked["passed"], [each["fork"] for each in checked["tries"]]) == (
+        2, ["langgraph/7-live-2", "langgraph/7-live-3"]
+    )  # fmt: skip
+    assert graph.cli(*replay, "--repeat", "2", "--check", "graphs:in_full", "--json").data["passed"] == 2
+    assert graph.cli(*replay, "--live-from", "step:0", "--as", "else", exits=2).err.count("langgraph/…") == 1
 
 
 def test_a_graph_that_asks(tmp_path: Path) -> None:

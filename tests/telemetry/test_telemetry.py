@@ -6,60 +6,17 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import openai_kit
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from support.provider import Provider
+from telemetry_kit import Seen, attributes, parent_of
 
-from agentstream import Client, RunWaiting, agent, ask, export_spans, instrument, spawn, step, uninstrument
+from agentstream import Client, RunWaiting, agent, ask, export_spans, spawn, step, uninstrument
 
 SECRET = "what was said in confidence"
-
-
-class Seen:
-    """A provider, and what reached its exporter."""
-
-    def __init__(self) -> None:
-        self.exporter = InMemorySpanExporter()
-        self.provider = TracerProvider()
-        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.reader = InMemoryMetricReader()
-        self.meters = MeterProvider([self.reader])
-
-    def spans(self) -> dict[str, ReadableSpan]:
-        """By name, those that ended last."""
-        return {span.name: span for span in self.exporter.get_finished_spans()}
-
-    def names(self) -> list[str]:
-        return [span.name for span in self.exporter.get_finished_spans()]
-
-    def metrics(self) -> dict[str, Any]:
-        data = self.reader.get_metrics_data()
-        found = (
-            [metric for each in data.resource_metrics for scope in each.scope_metrics for metric in scope.metrics]
-            if data
-            else []
-        )
-        return {metric.name: metric.data.data_points for metric in found}
-
-    def live(self, client: Client, **options: Any) -> Client:
-        return instrument(client, tracer_provider=self.provider, meter_provider=self.meters, **options)
-
-
-@pytest.fixture
-def seen() -> Iterator[Seen]:
-    seen = Seen()
-    yield seen
-    seen.provider.shutdown()
-    seen.meters.shutdown()
 
 
 @step(kind="tool")
@@ -88,16 +45,6 @@ def support(order: str) -> str:
     with contextlib.suppress(LookupError):
         fails()
     return inner(order)
-
-
-def parent_of(seen: Seen, name: str) -> str | None:
-    span = seen.spans()[name]
-    by_id = {each.context.span_id: each.name for each in seen.exporter.get_finished_spans() if each.context}
-    return by_id.get(span.parent.span_id) if span.parent is not None else None
-
-
-def attributes(span: ReadableSpan) -> dict[str, Any]:
-    return dict(span.attributes or {})
 
 
 def test_a_run_and_its_steps(seen: Seen) -> None:

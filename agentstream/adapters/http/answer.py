@@ -17,11 +17,16 @@ WINDOW = 24_000
 
 
 class Delta(NamedTuple):
-    """A piece of an answer as it comes. `target` is the id of the message or tool call that it is of."""
+    """A piece of an answer as it comes. `target` is the id of the message or tool call that it is of.
+
+    Of a call's arguments `name` is the tool's, `message` the id of the message that the call is in.
+    """
 
     target: str
     text: str
     kind: str = "text"
+    name: str | None = None
+    message: str | None = None
 
 
 @dataclass(slots=True)

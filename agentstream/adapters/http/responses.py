@@ -98,7 +98,7 @@ class Responses:
         self._texts[item] = self._texts.get(item, "") + text
         known = self._items.get(item, {})
         call = known.get("call_id") or known.get("id") or item
-        return Delta(call if kind == "args" else self._id, text, kind)
+        return Delta(call, text, kind, known.get("name"), self._id) if kind == "args" else Delta(self._id, text, kind)
 
     def _parts(self, item: dict[str, Any], so_far: str) -> list[dict[str, Any]]:
         """An output item's parts. One that did not come to its end has the text of its deltas."""

@@ -101,7 +101,7 @@ class Messages:
             text = delta.get("partial_json") or ""
             self._arguments[index] = self._arguments.get(index, "") + text
             if text and block.get("type") in _TOOL_USES:
-                yield Delta(str(block.get("id")), text, "args")
+                yield Delta(str(block.get("id")), text, "args", block.get("name"), self._id)
 
     def _part(self, index: int) -> dict[str, Any] | None:
         block = self._blocks[index]

@@ -100,4 +100,4 @@ class Chat:
             call.name += function.get("name") or ""
             if arguments := function.get("arguments") or function.get("input"):
                 call.arguments += arguments
-                yield Delta(call.id, arguments, "args")
+                yield Delta(call.id, arguments, "args", call.name, self._target(index))

@@ -99,7 +99,8 @@ class Live:
     def _start(self, index: int, part: Any, response_id: str | None) -> None:
         if isinstance(part, ToolCallPart):
             self._calls[index] = part.tool_call_id
-            self._call.feed(part.tool_call_id, _arguments(part.args) if part.args else "", "args")
+            told = _arguments(part.args) if part.args else ""
+            self._call.feed(part.tool_call_id, told, "args", part.tool_name, self.message_id(response_id))
         elif isinstance(part, (TextPart, ThinkingPart)):
             kind = "text" if isinstance(part, TextPart) else "reasoning"
             self._call.feed(self.message_id(response_id), part.content, kind)

@@ -49,6 +49,20 @@ def test_by_cuts_and_by_state(cli):
     assert cli("diff", "s1", "s1@step:3").rows[0][:5] == ["missing_call", "step:3", "", "tool", "refund"]
     rows = cli("diff", "s1-b", "--state").rows
     assert ["replace", "/steps/1/outcome/result/amount", "4999", "7"] in rows
+    ignoring = cli("diff", "s1-b", "--state", "--ignore", "/steps", "--ignore", "runs")
+    assert [row for row in ignoring.rows if row[1].startswith(("/steps", "/runs"))] == []
+
+
+@pytest.mark.usefixtures("recorded")
+def test_what_differs_only_in_what_is_ignored_is_the_same(cli):
+    paths = "outcome.result.amount", "/input/messages/3", "input.amount", "outcome.result"
+    for ignored in range(3):
+        given = [option for path in paths[:ignored] for option in ("--ignore", path)]
+        answer = cli("diff", "s1-b", *given)
+        assert (answer.code, len(answer.rows)) == (1, 3 - ignored)
+    assert cli("diff", "s1-b", *(option for path in paths for option in ("--ignore", path))).code == 0
+    assert cli("diff", "s1-b", "--ignore", "outcome.res").code == 1, "a path is whole parts"
+    assert cli("diff", "s1-b", "--messages", "--ignore", "x").code == 2
 
 
 def test_by_messages(cli, store):
