@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from agentstream.backends.threads import at_work
 
@@ -28,14 +29,9 @@ writers each of them writes more at once, and they do not wait for the processor
 _log = logging.getLogger("agentstream")
 
 
-class _Line:
-    """What waits equally long: when it is due, and what is then called."""
-
-    __slots__ = ("calls", "times")
-
-    def __init__(self) -> None:
-        self.times: deque[float] = deque()
-        self.calls: deque[Callable[[], None]] = deque()
+_Line = deque[Any]
+"""What waits equally long: when it is due and what is then called, in turn. Both are added as one: between two lines an
+interrupt may come."""
 
 
 class Timer:
@@ -64,10 +60,9 @@ class Timer:
         with self._wake:
             line = self._lines.get(seconds)
             if line is None:
-                line = self._lines[seconds] = _Line()
-            when = time.monotonic() + seconds + len(line.calls) * EACH
-            line.times.append(when)
-            line.calls.append(function)
+                line = self._lines[seconds] = deque()
+            when = time.monotonic() + seconds + len(line) // 2 * EACH
+            line.extend((when, function))
             self._expect(when)
 
     def _expect(self, when: float) -> None:
@@ -102,15 +97,15 @@ class Timer:
         if self._due:
             yield self._due[0][0]
         for line in self._lines.values():
-            if line.times:
-                yield line.times[0]
+            if line:
+                yield line[0]
 
     def _taken(self, until: float) -> list[Callable[[], None]]:
         found: list[Callable[[], None]] = []
         for line in self._lines.values():
-            while line.times and line.times[0] <= until:
-                line.times.popleft()
-                found.append(line.calls.popleft())
+            while line and line[0] <= until:
+                line.popleft()
+                found.append(line.popleft())
         while self._due and self._due[0][0] <= until:
             found.append(heapq.heappop(self._due)[2])
         return found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import linecache
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -107,3 +110,38 @@ def test_a_store_that_was_interrupted_so_is_closed(tmp_path: Path) -> None:
     again = EmbeddedBackend(tmp_path)
     assert again.execute(Head("a"))  # what was queued was committed as the store was closed
     again.close()
+
+
+def test_an_interrupt_over_the_asking_mixes_nothing_up() -> None:
+    """At each line of it: what others ask for is called, each once."""
+    interrupts = 0
+    for number in range(1, 100):
+        timer, lines, called = Timer(), number, list[str]()
+        timer.in_line(3600, threading.Event().set)
+
+        def interrupt(frame: FrameType, event: str, arg: object) -> Any:
+            nonlocal lines
+            if frame.f_code is not Timer.in_line.__code__:
+                return None
+            here = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+            if event == "line" and "with self._wake" not in here:  # a signal does not come before a lock is given back
+                lines -= 1
+                if lines == 0:
+                    raise KeyboardInterrupt
+            return interrupt
+
+        sys.settrace(interrupt)
+        try:
+            timer.in_line(0.0, lambda: None)
+        except KeyboardInterrupt:
+            interrupts += 1
+        else:
+            break
+        finally:
+            sys.settrace(None)
+        done = threading.Event()
+        timer.in_line(0.0, lambda called=called: called.append("first"))
+        timer.in_line(0.0, done.set)
+        assert done.wait(HANGING)
+        assert called == ["first"]
+    assert interrupts > 3
