@@ -42,7 +42,7 @@ export function Compare(): JSX.Element {
   if (!value) {
     return (
       <section class="compare pane" aria-label="Comparison">
-        <div class="skeleton" aria-label="Loading" />
+        <div class="skeleton" role="progressbar" aria-label="Loading" />
       </section>
     );
   }

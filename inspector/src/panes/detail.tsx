@@ -114,7 +114,7 @@ function Loaded<T>({ asked, at, show }: { asked: Asked<T>; at: number; show: (va
       </div>
     );
   }
-  if (asked.value === null) return <div class="skeleton" aria-label="Loading" />;
+  if (asked.value === null) return <div class="skeleton" role="progressbar" aria-label="Loading" />;
   return (
     <div class="loaded" aria-busy={asked.at !== at}>
       {show(asked.value)}

@@ -82,7 +82,7 @@ export function Sessions(): JSX.Element {
             <button onClick={() => void refresh()}>Retry</button>
           </div>
         )}
-        {listing.value === null && !listingProblem.value && <div class="skeleton" aria-label="Loading" />}
+        {listing.value === null && !listingProblem.value && <div class="skeleton" role="progressbar" aria-label="Loading" />}
         {listing.value !== null && !found.length && <p class="quiet pad">{filtered ? "No session fits." : "No sessions yet."}</p>}
         <Window
           count={found.length}

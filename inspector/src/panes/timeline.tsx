@@ -6,7 +6,7 @@ import { COST, DEPTH, FORKS, IN, INDEX, KIND, MARK, MS, NAME, OUT, type Row, STA
 import { compact, dollars, duration, grouped, plain } from "../parts/format";
 import { reveal, Window } from "../parts/window";
 import { breaks, goLive, moveToHit, placeOf, select } from "../state/moving";
-import { category, failed, fresh, hits, holds, phase, rows, saying, shown, total } from "../state/rows";
+import { category, failed, fresh, hits, holds, phase, rows, saying, shown, total, version } from "../state/rows";
 import { CATEGORIES, categories, type Category, cursor, deltas, find } from "../state/view";
 import { Strip } from "./strip";
 
@@ -25,6 +25,7 @@ const KEPT = new Set(["state", "checkpoint", "write", "item"]);
 
 export function Timeline(): JSX.Element {
   const scroller = useRef<HTMLDivElement>(null);
+  version.value; // a row may change where none is added
   const list = shown.value;
   const count = list ? list.length : total.value;
   const place = placeOf(cursor.value - 1);
@@ -41,7 +42,7 @@ export function Timeline(): JSX.Element {
       </div>
       <Strip />
       <div class="scroll rows" data-scroll ref={scroller} role="listbox" aria-label="Events" tabIndex={0} style={{ "--digits": String(total.value).length }} aria-activedescendant={cursor.value ? `event-${cursor.value - 1}` : undefined}>
-        {phase.value.name === "loading" && !count && <div class="skeleton" aria-label="Loading" />}
+        {phase.value.name === "loading" && !count && <div class="skeleton" role="progressbar" aria-label="Loading" />}
         {phase.value.name !== "loading" && !count && total.value > 0 && <p class="quiet pad">No event of this kind.</p>}
         <Window count={count} height={HEIGHT} render={(at) => <Event key={at} row={rows[list ? list[at]! : at]!} />} />
       </div>

@@ -320,3 +320,11 @@ def test_an_export_opens_offline(look: Looking, browser: Browser, tmp_path: Path
     expect(panel.locator(".code")).to_contain_text('"type": "outcome"')
     context.close()
     assert problems == []
+
+
+def test_a_row_that_changes_is_drawn_again(look: Looking) -> None:
+    """Where no event came: somebody else has forked the session, and an earlier event is looked at."""
+    page = at_rest(look("/s/chat@3"))
+    expect(page.locator("#event-2 .forks")).to_have_count(0)
+    agentstream(look.served, "fork", "chat@3", "--as", "chat/elsewhere")
+    expect(page.locator("#event-2 .forks")).to_have_text("1")
