@@ -24,8 +24,35 @@ _WRAPS_MODELS = hasattr(AbstractCapability, "get_wrapper_model")
 """Whether this version asks for the wrapper of the model that serves a request."""
 
 
+class InSession(AbstractCapability[AgentDepsT]):
+    """What a durable agent does in a session, however its calls are recorded: it asks people, and remembers."""
+
+    ask: bool
+    memory: bool
+
+    async def handle_deferred_tool_calls(
+        self, ctx: RunContext[AgentDepsT], *, requests: DeferredToolRequests
+    ) -> DeferredToolResults | None:
+        """Asks people, where the session can."""
+        return await answered(requests) if self.ask and recording() else None
+
+    async def wrap_run(self, ctx: RunContext[AgentDepsT], *, handler: Any) -> AgentRunResult[Any]:
+        """Remembers what was said, once the run has come to its end."""
+        run_by("pydantic_ai", "pydantic_graph", "anyio")
+        if inside_run.get():
+            return await super().wrap_run(ctx, handler=handler)
+        token = inside_run.set(True)
+        try:
+            result: AgentRunResult[Any] = await super().wrap_run(ctx, handler=handler)
+        finally:
+            inside_run.reset(token)
+        if self.memory:
+            await remember(_name(ctx), result.new_messages())
+        return result
+
+
 @dataclass
-class Recorded(AbstractCapability[AgentDepsT]):
+class Recorded(InSession[AgentDepsT]):
     """Makes each model call and each tool call of an agent a step, wherever a session's run is about.
 
     It is the innermost capability: what others do around a call is done again on resume and sees what it saw.
@@ -67,26 +94,6 @@ class Recorded(AbstractCapability[AgentDepsT]):
     def get_wrapper_toolset(self, toolset: AbstractToolset[AgentDepsT]) -> AbstractToolset[AgentDepsT]:
         """The agent's tools, recorded."""
         return RecordedToolset(toolset, self.once, self.through)
-
-    async def handle_deferred_tool_calls(
-        self, ctx: RunContext[AgentDepsT], *, requests: DeferredToolRequests
-    ) -> DeferredToolResults | None:
-        """Asks people, where the session can."""
-        return await answered(requests) if self.ask and recording() else None
-
-    async def wrap_run(self, ctx: RunContext[AgentDepsT], *, handler: Any) -> AgentRunResult[Any]:
-        """Remembers what was said, once the run has come to its end."""
-        run_by("pydantic_ai", "pydantic_graph", "anyio")
-        if inside_run.get():
-            return await handler()
-        token = inside_run.set(True)
-        try:
-            result: AgentRunResult[Any] = await handler()
-        finally:
-            inside_run.reset(token)
-        if self.memory:
-            await remember(_name(ctx), result.new_messages())
-        return result
 
     @property
     def has_wrap_run_event_stream(self) -> bool:

@@ -11,7 +11,7 @@ from pydantic_ai.messages import UserContent
 
 import agentstream
 from agentstream import current_session
-from agentstream_pydantic_ai._capability import Recorded
+from agentstream_pydantic_ai._capability import InSession, Recorded
 from agentstream_pydantic_ai._memory import history
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def durable(agent: AbstractAgent[Any, OutputT], *, name: str | None = None, **op
 
     Give it to `session.run`, `resume` and `replay`, or to a `Worker`. What was said before in the session is the
     agent's history. `options` are those of `agent.run` (`deps`, `model`, `usage_limits`, …); they are not recorded, so
-    another process gives them again. An agent without `Recorded` gets one.
+    another process gives them again. An agent that has neither `Recorded` nor `AgentStreamDurability` gets
+    the first.
     """
     given = _given(agent, options)
 
@@ -109,10 +110,10 @@ def _name(agent: AbstractAgent[Any, Any]) -> str:
 
 
 def _given(agent: AbstractAgent[Any, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a run, `Recorded` among its capabilities where neither they nor the agent have one."""
+    """The options of a run, `Recorded` among its capabilities where nothing makes the agent durable."""
     given = [*(options.get("capabilities") or ())]
     known: list[Any] = [*given]
     agent.root_capability.apply(known.append)
-    if not any(isinstance(capability, Recorded) for capability in known):
+    if not any(isinstance(capability, InSession) for capability in known):
         given.append(Recorded())
     return {**options, "capabilities": given}

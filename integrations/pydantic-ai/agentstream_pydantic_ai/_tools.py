@@ -45,7 +45,7 @@ class RecordedToolset(WrapperToolset[AgentDepsT]):
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[AgentDepsT], tool: ToolsetTool[AgentDepsT]
     ) -> Any:
         """What the tool gives, from the record if it is there."""
-        if not recording() or name in self.through or tool.tool_def.tool_kind is not None or _is_step(tool):
+        if not recording() or name in self.through or tool.tool_def.tool_kind is not None or is_step(tool):
             return await super().call_tool(name, tool_args, ctx, tool)
 
         async def make() -> Any:
@@ -54,12 +54,12 @@ class RecordedToolset(WrapperToolset[AgentDepsT]):
             except (ModelRetry, ToolFailed, ApprovalRequired, CallDeferred) as wish:
                 return wish
 
-        asked = {"id": ctx.tool_call_id, "arguments": _plain(tool_args)}
+        asked = {"id": ctx.tool_call_id, "arguments": plain(tool_args)}
         call = await aopen_step("tool", name, asked, effect="once" if name in self.once else "repeat")
         return await amade(call, make, kept=_kept, whole=lambda kept: _handed(kept, tool))
 
 
-def _is_step(tool: ToolsetTool[Any]) -> bool:
+def is_step(tool: ToolsetTool[Any]) -> bool:
     """Whether the tool's function is a `@step`, which records itself."""
     return getattr(_function(tool), "__agentstream_step__", None) is not None
 
@@ -78,13 +78,13 @@ def _kept(value: Any) -> Any:
     if isinstance(value, Exception):
         return _wish(value)
     if isinstance(value, ToolReturn):
-        told = {name: _plain(part) for name in _BESIDE if (part := getattr(value, name)) is not None}
-        return {_MARK: "return", "value": _plain(value.return_value), **told}
-    plain = _plain(value)
-    return {_MARK: "value", "value": plain} if isinstance(plain, dict) and _MARK in plain else plain
+        told = {name: plain(part) for name in _BESIDE if (part := getattr(value, name)) is not None}
+        return {_MARK: "return", "value": plain(value.return_value), **told}
+    told = plain(value)
+    return {_MARK: "value", "value": told} if isinstance(told, dict) and _MARK in told else told
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Instances as what they hold, under the names that the model is told."""
     return tool_return_content_ta.dump_python(value, by_alias=True, warnings=False)
 
@@ -124,17 +124,17 @@ def _handed(kept: Any, tool: ToolsetTool[Any]) -> Any:
             return kept
 
 
-def _rebuilt(plain: Any, tool: ToolsetTool[Any]) -> Any:
+def _rebuilt(told: Any, tool: ToolsetTool[Any]) -> Any:
     """Files and links made again; instances too, where the function says of which class, and nothing is lost by it."""
     annotation = _annotation(_function(tool))
     if annotation is not None and _names_classes(annotation):
         try:
-            made = TypeAdapter(annotation).validate_python(plain)
-            if _plain(made) == plain:
+            made = TypeAdapter(annotation).validate_python(told)
+            if plain(made) == told:
                 return made
         except (ValidationError, TypeError):
             pass
-    return tool_return_content_ta.validate_python(plain)
+    return tool_return_content_ta.validate_python(told)
 
 
 def _annotation(function: Any) -> Any:

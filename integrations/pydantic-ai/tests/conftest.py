@@ -9,3 +9,5 @@ sys.path[:0] = [str(root / "examples"), str(root / "tests")]
 
 # AG-UI's own types are in the default environment only.
 collect_ignore = [] if find_spec("ag_ui") else ["test_pydantic_ai_ui.py"]
+# Workspaces are younger than the oldest version.
+collect_ignore += [] if find_spec("pydantic_ai.workspaces") else ["test_pydantic_ai_workspace.py"]

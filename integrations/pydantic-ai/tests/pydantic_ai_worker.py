@@ -2,7 +2,7 @@
 
 Places: `event:N` after the N-th event of a stream, `end:N` after the N-th end of a part, `model:1` and `model:2` after
 the model calls, `in:NAME` inside the tool's call for that person, `after:NAME` after it. With `parallel` the last
-person's call ends after all others.
+person's call ends after all others; with `engine` it is AgentStreamDurability that records.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentstream_pydantic_ai import Recorded
+from agentstream_pydantic_ai import AgentStreamDurability, Recorded
 from pydantic_ai import Agent
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import AgentStreamEvent
@@ -75,7 +75,9 @@ def model_of(name: str, store: Path) -> Any:
     return scripted(calls_for(PEOPLE), says("Daisy is the youngest"), asked=billed)
 
 
-def asker(model: Any, effects: Path, here: Here, *, parallel: bool = False, **options: Any) -> Agent[None, str]:
+def asker(
+    model: Any, effects: Path, here: Here, *, parallel: bool = False, engine: bool = False, **options: Any
+) -> Agent[None, str]:
     """The agent; its tool's effect can be counted: it writes whom it looked up into a file."""
     finished: list[str] = []
     others = asyncio.Event()
@@ -87,7 +89,8 @@ def asker(model: Any, effects: Path, here: Here, *, parallel: bool = False, **op
                 others.set()
         here(name)
 
-    asks: Agent[None, str] = Agent(model, name="asks", capabilities=[Recorded(), Places(place)], **options)
+    recorder: Any = AgentStreamDurability() if engine else Recorded()
+    asks: Agent[None, str] = Agent(model, name="asks", capabilities=[recorder, Places(place)], **options)
 
     @asks.tool_plain(name="retrieve_entity_info", sequential=not parallel)
     async def retrieve(name: str) -> str:
@@ -146,8 +149,9 @@ def worked(store: str, kind: str, model: str, here: Here = pass_by, *, replayed:
     folder = Path(store)
 
     def asks() -> Any:
-        parallel = kind.endswith("parallel")
-        asks = asker(model_of(model, folder), folder / "effects.txt", here, parallel=parallel)
+        _, *how = kind.split(" ")
+        effects = folder / "effects.txt"
+        asks = asker(model_of(model, folder), effects, here, parallel="parallel" in how, engine="engine" in how)
         return asking(asks, kind, here, " ".join(model.split(" ")[2:]) or QUESTION)
 
     async def live() -> Any:

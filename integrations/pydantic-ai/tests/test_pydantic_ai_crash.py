@@ -10,13 +10,16 @@ import pytest
 from pydantic_ai_kit import PEOPLE
 from pydantic_ai_worker import child, lines, worked
 
-KINDS = ["run", "events", "stream", "sync"]
+KINDS = ["run", "events", "stream", "sync", "run engine", "events engine", "stream engine", "sync engine"]
 PLACES = ["model:1", "in:Alice", "in:Daisy", "after:Daisy", "model:2"]
 SOME = [
     *(("run", place) for place in PLACES),
     *((kind, "in:Daisy") for kind in ("events", "stream", "sync", "run parallel", "events parallel")),
     ("events", "event:4"),
     ("events", "end:4"),  # the first answer's last: who has seen it may take the answer for durable
+    *(("run engine", place) for place in ("model:1", "in:Daisy")),
+    ("stream engine", "in:Daisy"),
+    ("run engine parallel", "in:Daisy"),
 ]
 MATRIX = list(dict.fromkeys(SOME + [(kind, place) for kind in KINDS for place in PLACES]))
 
