@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode
 
+from agentstream.sessions.state import State
 from agentstream.telemetry import semantics
 from agentstream.telemetry.live import SCOPE
 from agentstream.telemetry.traces import read_trace
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from agentstream.session import Session
     from agentstream.sessions.events import Event
-    from agentstream.sessions.state import Run, State, Step
+    from agentstream.sessions.state import Run, Step
     from agentstream.sessions.steps import Attempt
 
 
@@ -37,7 +38,7 @@ def export_spans(
     source. A run that was made under `instrument` links to the span it had then. `content` as for `instrument`.
     Returns the session's span, as a link takes it. NotFound if there is no such session.
     """
-    state: State = session if not hasattr(session, "state") else session.state()  # type: ignore[union-attr, assignment]
+    state = session if isinstance(session, State) else session.state()
     return _Export(state, trace.get_tracer(SCOPE, tracer_provider=tracer_provider), content).all(links)
 
 
