@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from agentstream.agents import opening, runs, streaming
 from agentstream.agents.context import current_lane
 from agentstream.agents.handle import Handle
 from agentstream.backends.driving import adrive, drive
@@ -37,7 +36,7 @@ class Session(Handle):
     """A durable record of an agent's work, by its id. Safe to share between threads."""
 
     def _drive(self, steps: Steps[T]) -> T:
-        return drive(steps, opening.backend_here(self._core.backend))
+        return drive(steps, self._backend)
 
     def run(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Runs an agent in this session and returns what it returned, as the record has it.
@@ -49,6 +48,8 @@ class Session(Handle):
         open run of another call is in the way; RunExhausted, RunCancelled, RunWaiting; Diverged,
         OutcomeUnknown, Fenced; StoreError; TypeError for an async agent.
         """
+        from agentstream.agents import runs  # who only looks at sessions loads nothing that runs agents
+
         return self._drive(runs.run(self._core, self.id, self._options, fn, args, kwargs, in_loop=False))
 
     @overload
@@ -72,8 +73,9 @@ class Session(Handle):
         finished (`run_id`) yields from its record alone. Raises what `run` raises, with `next`;
         TypeError for what yields nothing, and for an async generator.
         """
-        backend = opening.backend_here(self._core.backend)
-        return streaming.stream(self._core, self.id, self._options, fn, args, kwargs, backend)
+        from agentstream.agents import streaming
+
+        return streaming.stream(self._core, self.id, self._options, fn, args, kwargs, self._backend)
 
     def cancel(self) -> bool:
         """Ends the open run; False if there was none. SessionBusy while its worker lives (`take_over` fences it)."""
@@ -253,10 +255,12 @@ class AsyncSession(Handle):
     """As `Session`, with `await`; safe to share between tasks and event loops. A plain agent is run in a thread."""
 
     async def _drive(self, steps: Steps[T], *, alone: bool = False) -> T:
-        return await adrive(steps, opening.backend_here(self._core.backend), alone=alone)
+        return await adrive(steps, self._backend, alone=alone)
 
     async def run(self, fn: Callable[..., Awaitable[T] | T], /, *args: Any, **kwargs: Any) -> T:
         """As `Session.run`."""
+        from agentstream.agents import runs
+
         steps = runs.run(self._core, self.id, self._options, fn, args, kwargs, in_loop=True)
         return await self._drive(steps, alone=True)
 
@@ -272,8 +276,9 @@ class AsyncSession(Handle):
         self, fn: Callable[..., AsyncIterator[T] | Iterator[T]], /, *args: Any, **kwargs: Any
     ) -> AsyncGenerator[T, None]:
         """As `Session.stream`: `async for item in session.stream(fn, …)`. The agent runs in a task of its own."""
-        backend = opening.backend_here(self._core.backend)
-        return streaming.astream(self._core, self.id, self._options, fn, args, kwargs, backend)
+        from agentstream.agents import streaming
+
+        return streaming.astream(self._core, self.id, self._options, fn, args, kwargs, self._backend)
 
     async def cancel(self) -> bool:
         """As `Session.cancel`."""

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import structs
 
-from agentstream.agents import opening, runs
 from agentstream.agents.context import current_lane, is_muted, lane_here
-from agentstream.agents.runs import Options
+from agentstream.agents.options import Options
 from agentstream.errors import AgentStreamError
 from agentstream.sessions import answering, catalog, family, reading, settling, writing
 from agentstream.sessions.cuts import At, index_in
@@ -23,6 +22,7 @@ from agentstream.sessions.state import State, fold
 if TYPE_CHECKING:
     from agentstream.agents.attaching import Source
     from agentstream.agents.replay import ReplayOptions, Report
+    from agentstream.backends.base import Backend
     from agentstream.backends.driving import Steps
     from agentstream.sessions.attachments import Attachment
     from agentstream.sessions.core import Core
@@ -69,6 +69,15 @@ class Handle:
         changes = {name: value for name, value in changes.items() if value is not None}
         options = Options(**{**structs.asdict(self._options), **changes})  # checked, unlike by `structs.replace`
         return replace(self, _options=options)
+
+    @property
+    def _backend(self) -> Backend:
+        """What is asked of the session here is executed on: the store, and nothing in a replay."""
+        if lane_here() is None:
+            return self._core.backend
+        from agentstream.agents import opening
+
+        return opening.backend_here(self._core.backend)
 
     def _known(self) -> State | None:
         """Inside a run of this session: the history that the run was begun on (a replay has no store to ask)."""
@@ -120,6 +129,8 @@ class Handle:
         if known is None:
             return (yield from writing.append(self._core, self.id, kind, value, key))
         writing.check_appendable(kind, key)
+        from agentstream.agents import opening
+
         kind, key = yield from opening.appending(kind, value, key, in_loop=in_loop)
         recorded = known.find(kind, key)
         if recorded is not None:
@@ -165,9 +176,13 @@ class Handle:
                     if self._options.run_id is not None:
                         raise ValueError("run_id= is for an agent's runs: a graph goes on where its thread ends")
                     return steps
+        from agentstream.agents import runs
+
         return runs.resume(self._core, self.id, self._options, fn, in_loop=in_loop)
 
     def _cancel(self) -> Steps[bool]:
+        from agentstream.agents import runs
+
         return runs.cancel(self._core, self.id, self._options)
 
     def _export(self, file: Target, form: str, forks: bool) -> Steps[Exported]:

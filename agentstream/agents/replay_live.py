@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentstream.agents.journal import Journal
-from agentstream.agents.runs import Options, _plan_resume, _run, named_run, runnable
+from agentstream.agents.options import Options
+from agentstream.agents.runs import _plan_resume, _run, named_run, runnable
 from agentstream.errors import Diverged, NotFound, ReplayOffline, RunWaiting
 from agentstream.sessions import codec
 from agentstream.sessions.family import SPAWN

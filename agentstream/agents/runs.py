@@ -17,6 +17,7 @@ from agentstream.agents.children import run_value
 from agentstream.agents.context import enter, leave, run_open
 from agentstream.agents.generators import passed_on
 from agentstream.agents.observing import observed
+from agentstream.agents.options import Options
 from agentstream.agents.outcomes import RecordedError
 from agentstream.agents.saying import end_places, tell_rest
 from agentstream.agents.stops import Stop
@@ -44,31 +45,9 @@ from agentstream.sessions.waits import refuse_while_waiting
 from agentstream.sessions.writing import open_or_create
 
 if TYPE_CHECKING:
-    from agentstream.agents.replay_live import Steering
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
     from agentstream.sessions.log import Log
-
-
-class Options(msgspec.Struct, frozen=True):
-    """What `session.with_options` says of the runs of a handle."""
-
-    run_id: str | None = None
-    take_over: bool = False
-    max_attempts: int = 10
-    durability: str = "sync"
-    steering: Steering | None = None
-    """What the run makes otherwise than its code says: a session that is run on for debugging."""
-
-    def __post_init__(self) -> None:
-        if self.run_id is not None and (not isinstance(self.run_id, str) or not self.run_id):
-            raise ValueError(f"run_id= is a text that is not empty, not {self.run_id!r}")
-        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int) or self.max_attempts < 1:
-            raise ValueError(f"max_attempts= is a number of attempts, at least 1, not {self.max_attempts!r}")
-        if not isinstance(self.take_over, bool):
-            raise TypeError(f"take_over= is True or False, not {self.take_over!r}")
-        if self.durability not in ("sync", "behind"):
-            raise ValueError(f'durability= is "sync" or "behind", not {self.durability!r}')
 
 
 class _Plan(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from agentstream.agents.agent import AgentSpec, spec_of
 from agentstream.agents.noticing import TROUBLE, WATCH, notices_of
 from agentstream.agents.offspring import children_at_work
-from agentstream.agents.runs import Options, _run, open_run
+from agentstream.agents.options import Options
+from agentstream.agents.runs import _run, open_run
 from agentstream.agents.work import Policy, Task, glob, to_do
 from agentstream.backends.base import LeaseHeld
 from agentstream.backends.driving import adrive

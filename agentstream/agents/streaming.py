@@ -23,7 +23,7 @@ from agentstream.agents.generators import apiped, iterate, piped
 from agentstream.backends.driving import adrive
 
 if TYPE_CHECKING:
-    from agentstream.agents.runs import Options
+    from agentstream.agents.options import Options
     from agentstream.agents.worker import Worker
     from agentstream.backends.base import Backend
     from agentstream.backends.driving import Steps

@@ -68,10 +68,10 @@ def completion(shell: Annotated[Shell, typer.Argument(show_default=False)]) -> N
 
 def complete(line: Annotated[str, typer.Argument()]) -> None:
     """What may stand at the end of a line; nothing where anything goes wrong."""
-    from agentstream.cli.app import app
+    from agentstream.cli.app import command
 
     words, current = _words(line)
-    for candidate in _candidates(typer.main.get_command(app), words, current):
+    for candidate in _candidates(command(words[0] if words else None), words, current):
         print(candidate)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from msgspec import structs
 
 from agentstream.cli.failures import FAILED, Missing, UsageError
 from agentstream.cli.options import Full, SessionAt, answers
@@ -116,7 +115,9 @@ class _Printer:
         differs = pair.kind in ("different_args", "different_output")
         if not (self._ignored and differs) or self._counting(pair.changes):
             return pair
-        return structs.replace(pair, kind="same")
+        from msgspec.structs import replace
+
+        return replace(pair, kind="same")
 
     def _counting(self, changes: Changes) -> Changes:
         """The changes that are not to be ignored."""

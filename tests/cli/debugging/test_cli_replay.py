@@ -184,6 +184,9 @@ def test_a_run_that_waits(cli, recorded, store):
             client.session("q").run(imported(recorded["asks"]))
         question = client.session("q").questions()[0]
         assert cli("resume", "q", recorded["asks"]).code == 9
+        live = cli("replay", "q", recorded["asks"], "--live-from", "start", "--as", "q-live")
+        assert (live.code, live.rows[0][3]) == (9, "q-live")
+        assert client.session("q-live").status() == "waiting"
         client.session("q").answer(question, True)
     assert cli("resume", "q", recorded["asks"]).out == "true\n"
 
