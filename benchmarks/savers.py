@@ -188,6 +188,11 @@ def measured_beside(address: str | None, folder: Path, quick: bool) -> dict[str,
                 lambda fresh=fresh: fresh.update_state(THREAD, {"messages": [("user", "on")]})
             )
             found["ours copy"] = clocked(lambda saver=saver: saver.copy_thread("t", "copy"))
+        with Client(folder / f"ours {turns} full") as client:
+            found["ours full step"] = supersteps(turns, StreamSaver(client, verify="full"), "async")[1]
+        with Client(ours) as client:
+            first = chat(turns, StreamSaver(client))
+            found["ours first history"] = clocked(lambda first=first: list(first.get_state_history(THREAD, limit=100)))
         with Client(ours) as client:
             saver = StreamSaver(client)
             found["ours delete"] = clocked(lambda saver=saver: saver.delete_thread("t"))
@@ -213,6 +218,7 @@ def rows(numbers: Numbers) -> list[Row]:
             Row(f"{turns:,} messages: a superstep, async", ms(n["ours step"]), beside(n, "step", ms), None, None,
                 f"≤ {ms(budget)} over none ({ms(n['none step'])})" if longest else "",
                 added <= budget if longest else None),
+            Row("… verify=full", ms(n["ours full step"])),
             Row("… durability sync", ms(n["ours sync step"])),
             Row("… published", ms(n["ours published step"])),
             Row("… put, the first tenth and the last", tenths,
@@ -224,11 +230,23 @@ def rows(numbers: Numbers) -> list[Row]:
             Row("… get_state", ms(n["ours state"]), beside(n, "state", ms)),
             Row("… 100 checkpoints of history", ms(n["ours history"]), beside(n, "history", ms),
                 None, None, "≤ 100 ms", n["ours history"] <= 0.1),
+            Row("… the same, the first thing that a fresh saver does", ms(n["ours first history"])),
             Row("… a fresh saver goes on", ms(n["ours resume"])),
             Row("… fork in the middle", ms(n["ours fork"]), beside(n, "fork", ms)),
             Row("… copy", ms(n["ours copy"]), "the others cannot"),
             Row("… delete", ms(n["ours delete"]), beside(n, "delete", ms), None, None, "≤ 10 ms",
                 n["ours delete"] <= 0.01),
+        ]  # fmt: skip
+    if len(lengths) > 1:
+        few, many = lengths[0], lengths[-1]
+        added = {turns: numbers[f"{turns} ours step"] - numbers[f"{turns} none step"] for turns in (few, many)}
+        slope = (added[many] - added[few]) / (many - few)
+        copies = numbers[f"{many} ours copy"] / numbers[f"{few} ours copy"]
+        made += [
+            Row("a superstep, for each message there is", f"{slope * 1e6:.1f} µs", "", None, None,
+                "≤ 2 µs", slope <= 0.000002),
+            Row(f"copy: {many:,} messages beside {few}", ms(numbers[f"{many} ours copy"]),
+                ms(numbers[f"{few} ours copy"]), copies, 3),
         ]  # fmt: skip
     return made
 

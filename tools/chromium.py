@@ -1,6 +1,6 @@
 """A Chromium for the tests of the inspector's page: the machine's own, else Debian's package.
 
-As a program: sees to one where it can, and says where it cannot; the browser's tests are then skipped by name.
+As a program: sees to one where it can, and says where it cannot; the browser's tests then fail with that.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from running import Failed, answers, run, say
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-MISSING = "no Chromium was found; apt-get install chromium, or put one on PATH"
+MISSING = "no Chromium was found: `python tools/chromium.py` installs Debian's as root, else put one on PATH"
 
 
 def found() -> Path | None:
@@ -41,4 +41,4 @@ def chromium() -> Path | None:
 
 if __name__ == "__main__":
     if chromium() is None:
-        say(f"The tests of the inspector's page will be skipped: {MISSING}")
+        say(f"The tests of the inspector's page will fail: {MISSING}")

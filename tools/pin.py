@@ -16,7 +16,7 @@ OLDEST_PYTHON = "3.10"
 # Versions that these tools bring along from the newest set, so that old libraries are tested by today's tools.
 TEST_TOOLS = (
     *("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "respx", "trio", "hatchling", "uv"),
-    *("langgraph", "langchain", "langgraph-checkpoint-conformance"),
+    *("langgraph", "langchain", "langgraph-checkpoint-sqlite", "langgraph-checkpoint-conformance"),
 )
 # They bring it along with a plugin for pytest, and newer ones cannot be imported beside the oldest pydantic.
 OLDER = "langsmith==0.14.9\n"

@@ -241,8 +241,9 @@ def long(size: int) -> Callable[[Client], None]:
             messages += [write_event("step", key, value, claim=1), write_event("outcome", key, ending, claim=1)]
             ordinal += 2
         messages += ended("r1", "read")
-        messages += [write_event("custom", f"c{n}", {"data": n}) for n in range(size - 1 - len(messages))]
-        write(client, name, messages[: size - 1])
+        before = 2  # the session and what it was asked
+        messages += [write_event("custom", f"c{n}", {"data": n}) for n in range(size - before - len(messages))]
+        write(client, name, messages)
 
     return make
 

@@ -23,7 +23,7 @@ def browser() -> Iterator[Browser]:
 
     place = found()
     if place is None:
-        pytest.skip(MISSING)
+        pytest.fail(MISSING, pytrace=False)
     with sync_playwright() as playwright:
         # Chromium's own sandbox cannot be had as root
         browser = playwright.chromium.launch(executable_path=place, args=["--no-sandbox"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
-from browser_kit import Looking, at_rest, cursor, nodes, stop_time
-from playwright.sync_api import expect
+import pytest
+from browser_kit import Looking, at_rest, cursor, made, nodes, serving, stop_time
+from playwright.sync_api import Browser, Page, expect
 
 
 def test_sessions_are_listed_as_a_tree_and_filtered(look: Looking) -> None:
@@ -279,7 +282,28 @@ def test_the_palette_finds_sessions_commands_and_places(look: Looking) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_the_page_is_small_however_long_the_session(look: Looking) -> None:
+@pytest.fixture
+def long(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """The page at the first of 10,000 events."""
+    with serving(made(tmp_path, "10000")) as served:
+        looking = Looking(browser, served)
+        yield at_rest(looking("/s/long%2F10000@1"))
+        looking.close()
+        assert looking.wrong == []
+
+
+def test_the_page_is_small_however_long_the_session(long: Page) -> None:
+    kept = long.get_by_label("Events kept")
+    events = long.get_by_role("listbox", name="Events")
+    expect(kept).to_have_attribute("max", "10000")
+    for place in (1, 5_000, 10_000):
+        kept.fill(str(place))
+        expect(events.locator("[aria-selected=true] .index")).to_have_text(str(place - 1))
+        expect(events.get_by_role("option")).not_to_have_count(0)
+        assert nodes(at_rest(long)) < 500
+
+
+def test_the_page_is_small_however_large_an_event(look: Looking) -> None:
     page = at_rest(look("/s/hostile@8"))
     for tab in "12345":
         page.keyboard.press(tab)
