@@ -7,7 +7,7 @@ graph = builder.compile(checkpointer=StreamSaver(Client()))
 """
 
 from agentstream_langgraph._migrating import Migrated, amigrate, migrate
-from agentstream_langgraph._publishing import follow, publish
+from agentstream_langgraph._publishing import StepsNotRecorded, follow, publish
 from agentstream_langgraph._replaying import Difference, Replayed, areplay, replay
 from agentstream_langgraph._resuming import resume_threads as _  # pyright: ignore[reportUnusedImport]  # noqa: F401
 from agentstream_langgraph._saver import StreamSaver
@@ -16,6 +16,7 @@ __all__ = [
     "Difference",
     "Migrated",
     "Replayed",
+    "StepsNotRecorded",
     "StreamSaver",
     "amigrate",
     "areplay",

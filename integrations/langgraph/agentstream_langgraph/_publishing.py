@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 G = TypeVar("G")
 
 
+class StepsNotRecorded(UserWarning):
+    """`publish` was given a graph whose saver is no StreamSaver: in its nodes a `@step` is a plain function, that is
+    called again where a node is."""
+
+
 def publish(graph: G, client: Client | AsyncClient, *, prefix: str = "langgraph") -> G:
     """The same graph; what it does goes to its thread's session, however it is called.
 
@@ -32,8 +38,9 @@ def publish(graph: G, client: Client | AsyncClient, *, prefix: str = "langgraph"
     the graph itself gives. While a call goes on it is the thread's one worker: another one is `SessionBusy`.
 
     With a StreamSaver of the same client the thread's session is the saver's; with another saver, or none, it is
-    `<prefix>/<thread_id>`, and holds only what is published. Publish the outermost graph: inside another graph a
-    published one is as any other. Raises ValueError where the saver is another client's, or encrypts by itself.
+    `<prefix>/<thread_id>`, and holds only what is published: steps in its nodes are not recorded, of which
+    StepsNotRecorded warns. Publish the outermost graph: inside another graph a published one is as any other. Raises
+    ValueError where the saver is another client's, or encrypts by itself.
     """
     from langgraph.pregel import Pregel
 
@@ -41,6 +48,13 @@ def publish(graph: G, client: Client | AsyncClient, *, prefix: str = "langgraph"
         raise TypeError(f"publish takes a compiled graph, not {graph!r}")
     saver: Any = graph.checkpointer
     if not isinstance(saver, StreamSaver):
+        warnings.warn(
+            f"the checkpointer of the graph {graph.get_name()!r} is no StreamSaver: what it does is published, but a "
+            "step in its nodes is a plain function, and not recorded. Compile the graph with "
+            "checkpointer=agentstream_langgraph.StreamSaver(client), or filter this warning if it has no steps",
+            StepsNotRecorded,
+            stacklevel=2,
+        )
         saver = StreamSaver(client, prefix=prefix)
     elif not are_one(saver.client, client):
         raise ValueError("the graph's StreamSaver writes to another client's sessions: publish to that client")

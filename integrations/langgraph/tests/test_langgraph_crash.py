@@ -3,6 +3,7 @@ with durability="sync" only the node in flight."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -23,6 +24,21 @@ CASES = [
     *([("graph", "async", "async"), ("workflow", "sync", "sync"), ("workflow", "async", "async")] if ALL else []),
 ]
 
+"""What is worked through, how it is called, and its durability."""
+
+STEPPING = (
+    list(itertools.product(("steps", "published", "stepping workflow"), ("sync", "async"), ("sync", "async")))
+    if ALL
+    else [
+        ("steps", "sync", "sync"),
+        ("steps", "async", "async"),
+        ("published", "sync", "async"),
+        ("published", "async", "sync"),
+        ("stepping workflow", "sync", "sync"),
+        ("stepping workflow", "async", "async"),
+    ]
+)
+
 
 def effects(folder: Path) -> list[int]:
     file = folder / "effects"
@@ -41,12 +57,11 @@ def killed(chance: random.Random, folder: Path, *how: str) -> None:
             process.send_signal(signal.SIGKILL)
 
 
-@pytest.mark.parametrize("durability", ["sync", "async"])
-@pytest.mark.parametrize("way", ["sync", "async"])
-def test_no_step_that_returned_is_repeated(way: str, durability: str, tmp_path: Path) -> None:
-    """Killed in the middle of nodes: what their steps did is in the record."""
-    killed(random.Random(f"{way} {durability}"), tmp_path, "steps", way, durability)
-    assert worked(tmp_path, "steps", way, durability) == list(range(STEPS))
+@pytest.mark.parametrize(("kind", "way", "durability"), STEPPING)
+def test_no_step_that_returned_is_repeated(kind: str, way: str, durability: str, tmp_path: Path) -> None:
+    """Killed in the middle of nodes, or of a workflow: what their steps did is in the record."""
+    killed(random.Random(f"{kind} {way} {durability}"), tmp_path, kind, way, durability)
+    assert worked(tmp_path, kind, way, durability) == list(range(STEPS))
     told = effects(tmp_path)
     assert {number for number in told if number >= 0} == set(range(STEPS))
     for number in range(STEPS):

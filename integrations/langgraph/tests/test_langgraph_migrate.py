@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import operator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from agentstream_langgraph import StreamSaver, amigrate, migrate
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 from langgraph_kit import chat, client_on
@@ -44,8 +49,24 @@ def graph(saver: Any) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-def filled() -> Any:
-    saver = InMemorySaver()
+@pytest.fixture(params=["memory", "sqlite"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """An official saver with threads."""
+    if request.param == "memory":
+        yield filled(InMemorySaver())
+        return
+    with SqliteSaver.from_conn_string(str(tmp_path / "threads.sqlite")) as saver:
+        yield filled(saver)
+
+
+async def amigrated(source: Any, target: Any, tell: Any, folder: Path) -> Any:
+    if isinstance(source, InMemorySaver):
+        return await amigrate(source, target, progress=tell)
+    async with AsyncSqliteSaver.from_conn_string(str(folder / "threads.sqlite")) as opened:
+        return await amigrate(opened, target, progress=tell)
+
+
+def filled(saver: Any) -> Any:
     for thread in THREADS:
         config: Any = {"configurable": {"thread_id": thread}}
         made = graph(saver)
@@ -66,8 +87,8 @@ def history(saver: Any, thread: str) -> Any:
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("store", ["disk", "hostile"])
-def test_what_was_there_is_there_and_goes_on(way: str, store: str, tmp_path: Path) -> None:
-    source, told = filled(), []
+def test_what_was_there_is_there_and_goes_on(way: str, store: str, source: Any, tmp_path: Path) -> None:
+    told: list[Any] = []
     with client_on(store, tmp_path) as client:
         target = StreamSaver(client)
 
@@ -77,7 +98,7 @@ def test_what_was_there_is_there_and_goes_on(way: str, store: str, tmp_path: Pat
         if way == "sync":
             done = migrate(source, target, progress=tell)
         else:
-            done = asyncio.run(amigrate(source, target, progress=tell))
+            done = asyncio.run(amigrated(source, target, tell, tmp_path))
         assert (done.threads, done.present) == (2, 0)
         assert [(number, whole) for number, whole, _ in told] == [(1, 2), (2, 2)]
         for thread in THREADS:
@@ -89,8 +110,7 @@ def test_what_was_there_is_there_and_goes_on(way: str, store: str, tmp_path: Pat
             assert "yes" in resumed[0]["done"]
 
 
-def test_it_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
-    source = filled()
+def test_it_goes_on_where_it_was_broken_off(source: Any, tmp_path: Path) -> None:
     with client_on("memory", tmp_path) as client:
         target = StreamSaver(client)
 
@@ -120,3 +140,18 @@ def test_a_difference_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(AgentStreamError, match=r"thread 't': the values of checkpoint"):
         migrate(source, Forgets(), progress=False)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = filled(InMemorySaver())
+    for shown, stream in ((True, Terminal()), (False, Terminal()), (True, io.StringIO())):
+        monkeypatch.setattr(sys, "stderr", stream)
+        migrate(source, InMemorySaver(), progress=shown)
+        half, whole = "#" * 20 + "." * 20, "#" * 40
+        expected = f"\r[{half}] 1/2 threads\r[{whole}] 2/2 threads\n" if shown and stream.isatty() else ""
+        assert stream.getvalue() == expected

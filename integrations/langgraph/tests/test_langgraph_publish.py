@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from agentstream_langgraph import StreamSaver, follow, publish
+from agentstream_langgraph import StepsNotRecorded, StreamSaver, follow, publish
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage
 from langchain_core.runnables import RunnableLambda
@@ -24,7 +24,7 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 from langgraph_kit import Xor, client_on
 
-from agentstream import Client, SessionBusy
+from agentstream import Client, SessionBusy, step
 
 WORDS = "All is well that ends well"
 THREAD: Any = {"configurable": {"thread_id": "t"}}
@@ -254,8 +254,48 @@ def test_one_that_is_left_is_abandoned_and_goes_on(client: Client) -> None:
     assert len(session.state().runs) == 1
 
 
+@pytest.mark.parametrize("durability", ["sync", "async"])
+def test_one_that_is_cancelled_is_abandoned_and_goes_on(client: Client, durability: Any) -> None:
+    async def main() -> None:
+        at, made = asyncio.Event(), []
+
+        @step
+        async def act() -> str:
+            made.append("act")
+            return "acted"
+
+        async def waits(state: State) -> Any:
+            said = await act()
+            if not at.is_set():
+                at.set()
+                await asyncio.Event().wait()
+            return {"log": [said]}
+
+        builder: Any = StateGraph(State)
+        builder.add_node("before", lambda state: {"log": ["before"]})
+        builder.add_node("waits", waits)
+        for above, below in itertools.pairwise([START, "before", "waits", END]):
+            builder.add_edge(above, below)
+        graph = publish(builder.compile(checkpointer=StreamSaver(client)), client)
+        call = asyncio.create_task(graph.ainvoke(given(), THREAD, durability=durability))
+        await asyncio.wait_for(at.wait(), 60)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        session = client.to_async().session("langgraph/t")
+        assert await session.status() == "abandoned"
+        assert (await graph.ainvoke(None, THREAD))["log"] == ["before", "acted"]
+        assert await session.status() == "finished"
+        assert len((await session.state()).runs) == 1
+        assert made == ["act"]
+
+    asyncio.run(main())
+
+
 def test_with_another_saver_only_what_is_published_is_there(client: Client) -> None:
-    graph = publish(built(InMemorySaver()), client, prefix="live")
+    with pytest.warns(StepsNotRecorded, match="no StreamSaver") as told:
+        graph = publish(built(InMemorySaver()), client, prefix="live")
+    assert [(one.filename, one.category) for one in told] == [(__file__, StepsNotRecorded)]
     graph.invoke(given(), THREAD)
     session = client.session("live/t")
     assert list(session.output().texts.values()) == [WORDS, WORDS]
@@ -274,7 +314,7 @@ def test_its_settings_are_kept(client: Client) -> None:
 def test_what_it_refuses(client: Client, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="compiled graph"):
         publish(StateGraph(State), client)
-    with pytest.raises(ValueError, match="thread"):
+    with pytest.raises(ValueError, match="thread"), pytest.warns(StepsNotRecorded):
         publish(built(None), client).invoke(given())
     with client_on("memory", tmp_path) as other, pytest.raises(ValueError, match="another client"):
         publish(built(StreamSaver(client)), other)

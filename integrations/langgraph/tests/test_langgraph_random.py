@@ -45,7 +45,7 @@ class Spec:
     pause: bool
 
 
-KINDS = ("say", "write", "last", "fan", "ask", "sub", "flaky", "edit", "go")
+KINDS = ("say", "write", "last", "fan", "ask", "sub", "flaky", "broken", "edit", "go")
 
 
 class Broken(Exception):
@@ -72,10 +72,10 @@ def build(spec: Spec, saver: Any) -> Any:
                 return {"last": {1: place, "set": {place}}, "log": log}
             if kind == "ask":
                 return {"log": [*log, interrupt({"question": place}), interrupt("sure?")]}
-            if kind == "flaky":
+            if kind in ("flaky", "broken"):  # the first is tried again at once, the second when the graph goes on
                 if place not in failed:
                     failed.add(place)
-                    raise Broken(place) if name.endswith("!") else ConnectionError(place)
+                    raise Broken(place) if kind == "broken" else ConnectionError(place)
                 return {"log": log}
             if kind == "edit":  # an update and a removal of what is there
                 messages = state.get("messages", [])
@@ -195,8 +195,7 @@ def test_random_graphs(spec: Spec, moves: list[Move], durability: str, in_loop: 
         found = play(build(spec, StreamSaver(client)), moves, durability, in_loop)
         assert found == expected
         anew = play_history(build(spec, StreamSaver(client)))
-        assert anew == play_history(build(spec, StreamSaver(client)))
-        assert len(anew) == sum(isinstance(one, tuple) for one in expected)
+        assert anew == [one[0] for one in expected if isinstance(one, tuple)]
 
 
 def play_history(graph: Any) -> list[Any]:

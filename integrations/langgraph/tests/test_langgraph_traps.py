@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,235 +11,37 @@ import pytest
 from agentstream_langgraph import _index, _records, _steps
 from agentstream_langgraph._index import Index
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
-from langgraph_kit import StreamSaver, chat, checkpoint, client_on, config, put, values
+from langgraph.checkpoint.serde.types import INTERRUPT
+from langgraph_checks import (
+    CHECKS,
+    Check,
+    a_crash_before_the_next_checkpoint_is_gone_on_from,
+    a_task_is_not_run_again_when_it_resumes,
+    a_thread_is_named_by_its_text,
+    an_addressed_run_sees_whether_the_thread_moved_on,
+    before_leaves_its_own_out,
+    branches_with_equal_versions_are_apart,
+    delta_history_follows_the_parents,
+    metadata_is_merged,
+    no_namespace_lists_all_and_an_empty_one_the_root,
+    other_methods_may_be_called_while_listing,
+    pruning_keeps_what_delta_channels_are_made_of,
+    the_config_names_the_checkpoint,
+    the_first_write_of_a_place_counts,
+    the_last_put_of_an_id_counts,
+    the_last_special_write_counts,
+    the_latest_has_the_highest_id,
+    the_same_run_goes_on,
+    unchanged_channels_keep_their_value,
+    versions_are_never_the_same_twice,
+    what_is_put_is_copied,
+    writes_are_sorted,
+    writes_may_come_first,
+)
+from langgraph_kit import StreamSaver, client_on
 from stores import ALL, NAMES
 
 from agentstream import Client
-
-
-def metadata_is_merged(saver: Any) -> None:
-    given = {**config(None, user="ann", langgraph_step=3, __secret="no"), "metadata": {"tag": "a\x00b"}}
-    saver.put(given, checkpoint(), {"source": "input", "step": -1, "parents": {}, "note": "c\x00d"}, {})
-    found = saver.get_tuple(config())
-    assert found is not None
-    assert found.metadata == {
-        "source": "input",
-        "step": -1,
-        "parents": {},
-        "note": "cd",
-        "tag": "ab",
-        "user": "ann",
-    }
-
-
-def the_config_names_the_checkpoint(saver: Any) -> None:
-    made = put(saver, checkpoint())
-    found = saver.get_tuple({"configurable": {"thread_id": "thread"}})
-    assert found is not None
-    assert found.config["configurable"] == {"thread_id": "thread", "checkpoint_ns": "", "checkpoint_id": made}
-
-
-def writes_may_come_first(saver: Any) -> None:
-    made = checkpoint()
-    saver.put_writes(config(made["id"]), [("x", 1)], "task")
-    put(saver, made)
-    found = saver.get_tuple(config())
-    assert found is not None
-    assert found.pending_writes == [("task", "x", 1)]
-
-
-def writes_are_sorted(saver: Any) -> None:
-    made = put(saver, checkpoint())
-    saver.put_writes(config(made), [("x", "second"), ("x", "third")], "a", "~2")
-    saver.put_writes(config(made), [("x", "first")], "b", "~1")
-    found = saver.get_tuple(config())
-    assert found is not None
-    assert [value for _, _, value in found.pending_writes or ()] == ["first", "second", "third"]
-
-
-def the_first_write_of_a_place_counts(saver: Any) -> None:
-    made = put(saver, checkpoint())
-    saver.put_writes(config(made), [("x", "kept")], "task")
-    saver.put_writes(config(made), [("x", "again"), ("y", "more")], "task")
-    found = saver.get_tuple(config())
-    assert found is not None
-    assert found.pending_writes == [("task", "x", "kept"), ("task", "y", "more")]
-
-
-def the_last_special_write_counts(saver: Any) -> None:
-    made = put(saver, checkpoint())
-    saver.put_writes(config(made), [(RESUME, ["A1"]), ("x", 1)], "task")
-    saver.put_writes(config(made), [(RESUME, ["A1", "A2"]), ("x", 2)], "task")
-    saver.put_writes(config(made), [(INTERRUPT, "ask"), (ERROR, "boom")], "task")
-    found = saver.get_tuple(config())
-    assert found is not None
-    held = {channel: value for _, channel, value in found.pending_writes or ()}
-    assert len(found.pending_writes or ()) == 4
-    assert held == {RESUME: ["A1", "A2"], INTERRUPT: "ask", ERROR: "boom", "x": 1}
-
-
-def versions_are_never_the_same_twice(saver: Any) -> None:
-    first = saver.get_next_version(None, None)
-    one, other = (saver.get_next_version(first, None) for _ in range(2))
-    assert first < one
-    assert first < other
-    assert one != other
-    ten = saver.get_next_version("9", None)
-    assert ten < saver.get_next_version(ten, None)
-
-
-def unchanged_channels_keep_their_value(saver: Any) -> None:
-    first = put(saver, checkpoint({"a": "old", "b": 1}))
-    second = put(saver, checkpoint({"a": "old", "b": 2}, b="2"), first, new=["b"])
-    third = put(saver, checkpoint({"a": "old"}, b="3"), second, new=["b"])
-    assert values(saver, second) == {"a": "old", "b": 2}
-    assert values(saver, third) == {"a": "old"}
-    other = StreamSaver(saver._client)
-    assert values(other, second) == {"a": "old", "b": 2}
-    assert values(other, third) == {"a": "old"}
-
-
-def branches_with_equal_versions_are_apart(saver: Any) -> None:
-    root = put(saver, checkpoint({"a": "root"}, a=1))
-    left = put(saver, checkpoint({"a": "left"}, a=2), root)
-    right = put(saver, checkpoint({"a": "right"}, a=2), root)
-    below = put(saver, checkpoint({"a": "left", "b": 1}, a=2, b=1), left, new=["b"])
-    assert saver.get_tuple(config(left)) is not None
-    assert [values(StreamSaver(saver._client), id)["a"] for id in (left, right, below)] == ["left", "right", "left"]
-
-
-def the_latest_has_the_highest_id(saver: Any) -> None:
-    put(saver, checkpoint({"a": "new"}, id="2"))
-    put(saver, checkpoint({"a": "old"}, id="1"))
-    assert values(saver) == {"a": "new"}
-
-
-def the_last_put_of_an_id_counts(saver: Any) -> None:
-    put(saver, checkpoint({"a": 1}, id="1"))
-    put(saver, checkpoint({"a": 2}, id="1"))
-    assert values(saver) == {"a": 2}
-
-
-def no_namespace_lists_all_and_an_empty_one_the_root(saver: Any) -> None:
-    root = put(saver, checkpoint(id="1"))
-    put(saver, checkpoint(id="2"), ns="sub:1", parents={"": root})
-    assert [found.checkpoint["id"] for found in saver.list(config(ns=None))] == ["2", "1"]
-    assert [found.checkpoint["id"] for found in saver.list(config(ns=""))] == ["1"]
-    assert [found.checkpoint["id"] for found in saver.list(config(ns="sub:1"))] == ["2"]
-
-
-def before_leaves_its_own_out(saver: Any) -> None:
-    for id in "123":
-        put(saver, checkpoint(id=id))
-    assert [found.checkpoint["id"] for found in saver.list(config(), before=config("3"), limit=1)] == ["2"]
-
-
-def a_thread_is_named_by_its_text(saver: Any) -> None:
-    saver.put(config(thread=7), checkpoint({"a": 1}), {"source": "loop", "step": 0, "parents": {}}, {"a": "1"})
-    assert saver.get_tuple(config(thread="7")) is not None
-
-
-def _delta(saver: Any) -> tuple[str, Any]:
-    """A fork: 9 → 5 (not in the order of ids), and 9 → 7; the channel's seed is at 9."""
-    root = put(saver, checkpoint({"d": ["seed"]}, id="9"))
-    saver.put_writes(config(root), [("d", "b")], "a", "~2")
-    saver.put_writes(config(root), [("d", "a")], "b", "~1")
-    other = put(saver, checkpoint(id="7", d="2"), root, source="fork")
-    saver.put_writes(config(other), [("d", "other")], "t")
-    middle = put(saver, checkpoint(id="5", d="2"), root)
-    saver.put_writes(config(middle), [("d", "c")], "t")
-    last = put(saver, checkpoint(id="6", d="3"), middle)
-    saver.put_writes(config(last), [("d", "not yet")], "t")
-    history = saver.get_delta_channel_history(config=config(last), channels=["d", "none"])
-    return last, history
-
-
-def delta_history_follows_the_parents(saver: Any) -> None:
-    last, history = _delta(saver)
-    assert [value for _, _, value in history["d"]["writes"]] == ["a", "b", "c"]
-    assert history["d"].get("seed") == ["seed"]
-    assert history["none"] == {"writes": []}
-    assert asyncio.run(saver.aget_delta_channel_history(config=config(last), channels=["d", "none"])) == history
-    whole = BaseCheckpointSaver.get_delta_channel_history(saver, config=config(last), channels=["d", "none"])
-    assert whole == history
-
-
-def pruning_keeps_what_delta_channels_are_made_of(saver: Any) -> None:
-    last, history = _delta(saver)
-    saver.delete_for_runs(["nobody"])
-    for old in ("5", "7"):
-        saver._drive(
-            saver._forget(saver._thread("thread"), [saver._thread("thread").index.checkpoints["", old]], False)
-        )
-    assert saver.get_tuple(config("5")) is None
-    assert saver.get_delta_channel_history(config=config(last), channels=["d", "none"]) == history
-
-
-def what_is_put_is_copied(saver: Any) -> None:
-    made, metadata = checkpoint({"a": {"x": [1, 2]}, "b": [{"long": "x" * 300}, {}]}), {"source": "loop", "step": 1}
-    saver.put(config(), made, metadata, made["channel_versions"])  # type: ignore[arg-type]
-    made["channel_values"]["a"]["x"].append(3)
-    made["channel_versions"]["a"] = "9"
-    metadata["step"] = 99
-    given = saver.get_tuple(config())
-    assert given is not None
-    given.checkpoint["channel_values"]["b"][1]["changed"] = True
-    given.checkpoint["channel_versions"]["a"] = "8"
-    found = saver.get_tuple(config())
-    assert found is not None
-    assert found.checkpoint["channel_values"] == {"a": {"x": [1, 2]}, "b": [{"long": "x" * 300}, {}]}
-    assert found.checkpoint["channel_versions"]["a"] == "1"
-    assert found.metadata["step"] == 1
-
-
-def other_methods_may_be_called_while_listing(saver: Any) -> None:
-    for id in "123":
-        put(saver, checkpoint({"a": id}, id=id))
-
-    async def both() -> None:
-        async for found in saver.alist(config()):
-            assert await saver.aget_tuple(found.config) == saver.get_tuple(found.config) == found
-            await saver.aput_writes(found.config, [("x", 1)], "task")
-            saver.put_writes(found.config, [("x", 1)], "other")
-
-    asyncio.run(both())
-    for found in saver.list(config()):
-        assert saver.get_tuple(found.config) == found
-
-
-def a_task_is_not_run_again_when_it_resumes(saver: Any) -> None:
-    graph = chat(saver, 3, interrupt_before=["model"])
-    thread = {"configurable": {"thread_id": "c"}}
-    graph.invoke({"messages": [("user", "hi")]}, thread)
-    for _ in range(3):
-        graph.invoke(None, thread)
-    assert [message.content for message in graph.get_state(thread).values["messages"]] == ["hi", "1", "2"]
-    assert graph.get_state(thread).next == ()
-
-
-Check = Callable[[Any], None]
-CHECKS: list[Check] = [
-    metadata_is_merged,
-    the_config_names_the_checkpoint,
-    writes_may_come_first,
-    writes_are_sorted,
-    the_first_write_of_a_place_counts,
-    the_last_special_write_counts,
-    versions_are_never_the_same_twice,
-    unchanged_channels_keep_their_value,
-    branches_with_equal_versions_are_apart,
-    the_latest_has_the_highest_id,
-    the_last_put_of_an_id_counts,
-    no_namespace_lists_all_and_an_empty_one_the_root,
-    before_leaves_its_own_out,
-    a_thread_is_named_by_its_text,
-    delta_history_follows_the_parents,
-    pruning_keeps_what_delta_channels_are_made_of,
-    what_is_put_is_copied,
-    other_methods_may_be_called_while_listing,
-    a_task_is_not_run_again_when_it_resumes,
-]
 
 
 @pytest.mark.parametrize("store", NAMES if ALL else ["memory", "server"])
@@ -325,6 +127,78 @@ def _alive_ancestors(self: Index, stored: Any) -> Any:
     return found
 
 
+def _keeps_the_first_put(self: Index, event: Any) -> None:
+    before = dict(self.checkpoints)
+    _checkpoint(self, event)
+    for place, stored in before.items():
+        self.checkpoints[place] = self.by_ns[place[0]][place[1]] = stored
+
+
+_put, _put_writes, _get_tuple, _list = (
+    StreamSaver.put,
+    StreamSaver.put_writes,
+    StreamSaver.get_tuple,
+    StreamSaver.list,
+)
+_addressed_as, _checkpoint_of = _steps._addressed, _records.checkpoint_of
+
+
+def _lists_with(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    return lambda self, given, **more: _list(self, {"configurable": change(given["configurable"])}, **more)
+
+
+def _before(change: Callable[[str], str]) -> Any:
+    def listed(self: Any, given: Any, *, before: Any = None, **more: Any) -> Any:
+        id = before["configurable"]["checkpoint_id"]
+        return _list(self, given, before={"configurable": {"checkpoint_id": change(id)}}, **more)
+
+    return listed
+
+
+def _puts_later(self: Any, *given: Any) -> Any:
+    """Keeps references, and stores what they are when somebody asks."""
+    self.get_tuple = lambda config: (_put(self, *given), _get_tuple(self, config))[1]
+
+
+def _gives_its_own() -> Any:
+    held: dict[Any, Any] = {}
+
+    def given(stored: Any, decoder: Any, loads: Any) -> Any:
+        return held.setdefault(stored.id, _checkpoint_of(stored, decoder, loads))
+
+    return given
+
+
+_LOCK = threading.Lock()
+"""What a saver holds that hangs; here it says so."""
+
+
+def _locks(self: Any, config: Any) -> Any:
+    assert not _LOCK.locked(), "it hangs"
+    return _get_tuple(self, config)
+
+
+def _locks_list(self: Any, *given: Any, **more: Any) -> Any:
+    with _LOCK:
+        yield from _list(self, *given, **more)
+
+
+def _never_latest(self: Any, config: Any) -> Any:
+    """What is asked for without an id is what was asked for with one."""
+    named = config["configurable"].get("checkpoint_id")
+    self.named = named or getattr(self, "named", None)
+    return _get_tuple(
+        self,
+        config
+        if named or not self.named
+        else {"configurable": {**config["configurable"], "checkpoint_id": self.named}},
+    )
+
+
+def _regular_writes_only(self: Any, config: Any, writes: Any, *task: Any) -> None:
+    _put_writes(self, config, [write for write in writes if write[0] == INTERRUPT], *task)
+
+
 MUTANTS: dict[str, tuple[Check, Any, str, Any]] = {
     "merges no metadata": (metadata_is_merged, _steps, "get_checkpoint_metadata", lambda config, metadata: metadata),
     "answers without an id": (
@@ -353,6 +227,39 @@ MUTANTS: dict[str, tuple[Check, Any, str, Any]] = {
     "last appended": (the_latest_has_the_highest_id, Index, "find", _last_appended),
     "delta by id": (delta_history_follows_the_parents, Index, "ancestors", _by_id),
     "delta unsorted": (delta_history_follows_the_parents, _index, "_order", lambda write: write.order[1:]),
+    "first put of an id": (the_last_put_of_an_id_counts, _index._READERS, "checkpoint", _keeps_the_first_put),
+    "lists the root only": (
+        no_namespace_lists_all_and_an_empty_one_the_root,
+        StreamSaver,
+        "list",
+        _lists_with(lambda named: {"checkpoint_ns": "", **named}),
+    ),
+    "an empty namespace is none": (
+        no_namespace_lists_all_and_an_empty_one_the_root,
+        StreamSaver,
+        "list",
+        _lists_with(lambda named: {name: part for name, part in named.items() if part}),
+    ),
+    "before and its own": (before_leaves_its_own_out, StreamSaver, "list", _before(lambda id: f"{id}~")),
+    "before is after": (before_leaves_its_own_out, StreamSaver, "list", _before(lambda id: "")),
+    "threads of any kind": (
+        a_thread_is_named_by_its_text,
+        _steps,
+        "_addressed",
+        lambda config: (repr(config["configurable"]["thread_id"]), *_addressed_as(config)[1:]),
+    ),
+    "keeps what is put": (what_is_put_is_copied, StreamSaver, "put", _puts_later),
+    "gives what it keeps": (what_is_put_is_copied, _steps, "checkpoint_of", _gives_its_own()),
+    "a lock while listing": (other_methods_may_be_called_while_listing, StreamSaver, "list", _locks_list),
+    "runs what was consumed": (a_task_is_not_run_again_when_it_resumes, Index, "_forms", _never_gone),
+    "never superseded": (an_addressed_run_sees_whether_the_thread_moved_on, StreamSaver, "get_tuple", _never_latest),
+    "no run's metadata": (the_same_run_goes_on, _steps, "get_checkpoint_metadata", lambda config, metadata: metadata),
+    "results later": (
+        a_crash_before_the_next_checkpoint_is_gone_on_from,
+        StreamSaver,
+        "put_writes",
+        _regular_writes_only,
+    ),
     "pruned for good": (pruning_keeps_what_delta_channels_are_made_of, Index, "ancestors", _alive_ancestors),
 }
 
@@ -364,5 +271,7 @@ def test_a_saver_that_breaks_the_rule_is_found(name: str, monkeypatch: pytest.Mo
         monkeypatch.setitem(target, attribute, wrong)
     else:
         monkeypatch.setattr(target, attribute, wrong)
+    if name == "a lock while listing":
+        monkeypatch.setattr(StreamSaver, "get_tuple", _locks)
     with Client("memory:") as client, pytest.raises((AssertionError, KeyError, ValueError, TypeError)):
         check(StreamSaver(client))
