@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.serde.types import RESUME
-from langgraph.types import Command
 
 from agentstream import NotFound, RunWaiting
 from agentstream.adapters import Call, State, Steps, fold, resume_by
@@ -37,6 +36,8 @@ def _taking_over(thread: Thread, steps: Steps[Any]) -> Steps[Any]:
 
 def resumed(graph: Any, session: str, saver: StreamSaver, thread_id: str, *, in_loop: bool) -> Steps[Any]:
     """Goes on with a thread, with the answers there are. NotFound where no node is left; RunWaiting."""
+    from langgraph.types import Command  # who has a graph has langgraph; a saver alone does without
+
     thread = saver.thread(thread_id)
     state = yield from _record(thread)
     last = thread.index.find("", None)
