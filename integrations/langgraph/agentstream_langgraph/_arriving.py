@@ -5,6 +5,7 @@ What such a task writes would come before it in the log, and be of nothing if it
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import Future
 
@@ -14,6 +15,8 @@ from agentstream.adapters import Steps, Wait
 from agentstream_langgraph._index import Place
 
 RUNTIME, DURABILITY = "__pregel_runtime", "__pregel_durability"
+
+_log = logging.getLogger("agentstream")
 
 REMEMBERED = 1000
 """Checkpoints of one thread that are known to be on their way to the log."""
@@ -64,6 +67,8 @@ class Arrivals:
         try:
             yield Wait(future, PATIENCE, by_loop=self._in_loop)
         except TimeoutError:
+            told = "checkpoint %s was not put within %g s: what its tasks record may come before it"
+            _log.warning(told, place[1], PATIENCE)
             self.came(place)  # it is not waited for again
 
 

@@ -170,3 +170,26 @@ def test_a_checkpoint_that_cannot_be_put_is_not_waited_for(in_loop: bool, monkey
 
         with pytest.raises(NotSerializable):
             invoked(built(saver, model, amodel if in_loop else None), in_loop, durability="async")
+
+
+class Dropping(StreamSaver):
+    """Wraps the saver and does not put the checkpoint of the first superstep."""
+
+    def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+        return config if metadata["step"] == 0 else super().put(config, checkpoint, metadata, new_versions)
+
+    async def aput(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+        return config if metadata["step"] == 0 else await super().aput(config, checkpoint, metadata, new_versions)
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_one_that_never_comes_is_told_of(
+    in_loop: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_arriving, "PATIENCE", 0.05)
+    with Client("memory:") as client:
+        graph = built(Dropping(client), lambda state: {"messages": [AIMessage("well")]})
+        assert invoked(graph, in_loop, durability="async")["messages"][-1].content == "well"
+    assert [record.message.partition(" ")[2].partition(" ")[2] for record in caplog.records] == [
+        "was not put within 0.05 s: what its tasks record may come before it"
+    ]
