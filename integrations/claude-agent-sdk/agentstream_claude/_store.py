@@ -14,7 +14,7 @@ from anyio import Lock, to_thread
 from anyio.lowlevel import RunVar
 from claude_agent_sdk import StreamEvent, fold_session_summary, project_key_for_directory
 
-from agentstream import AsyncClient, Client, NotFound, SessionExists
+from agentstream import AsyncClient, Client, Messages, NotFound, SessionExists
 from agentstream.adapters import adrive, drive, fold, recorder, session_ids
 from agentstream_claude._carrying import lines_of
 from agentstream_claude._entries import BESIDE, HOLDING, entry_of
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         SessionSummaryEntry,
     )
 
-    from agentstream import Messages
     from agentstream.adapters import Log, Steps
 
 T = TypeVar("T")
@@ -157,8 +156,11 @@ class StreamSessionStore:
         Thoughts go along that the API signed, and the CLI gives them to the model that thought them: `model`, where
         the messages do not name it. `new_id` and the project are as for `fork`.
 
-        ValueError where nothing was said, SessionExists where `new_id` is taken, BlobLost where an attachment is gone.
+        TypeError for other lists of messages, ValueError where nothing was said, SessionExists where `new_id` is taken,
+        BlobLost where an attachment is gone.
         """
+        if not isinstance(messages, Messages):
+            raise TypeError(f"continue_from takes session.state().messages, not {messages!r:.100}")
         new_id = new_id or str(uuid4())
         key: SessionKey = {
             "project_key": project_key or project_key_for_directory(directory),

@@ -191,6 +191,10 @@ def test_what_cannot_be_continued_is_said(tmp_path: Path) -> None:
             store, messages = StreamSessionStore(client), Messages.from_openai_chat([{"role": "user", "content": "hi"}])
             with pytest.raises(ValueError, match="say nothing"):
                 await store.continue_from(Messages())
+            for wrong in (3, [{"role": "user", "content": "hi"}]):
+                other: Any = wrong
+                with pytest.raises(TypeError, match=r"session\.state\(\)\.messages"):
+                    await store.continue_from(other)
             taken = await store.continue_from(messages, str(uuid4()), project_key="p")
             with pytest.raises(SessionExists, match="give another new_id"):
                 await store.continue_from(messages, taken, project_key="p")

@@ -122,7 +122,9 @@ def test_a_killed_program_is_resumed_from_its_record(provider: Claude, tmp_path:
                     break
             process.send_signal(signal.SIGKILL)
             process.wait(60)
-        os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))  # whoever still reads it comes to its end
+        writes = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        fifo.unlink()  # the tool, which outlives the program, finds it no more, or comes to its end
+        os.close(writes)
         texts = [event.value["text"] for event in seen if event.type == "delta" and event.value["kind"] == "text"]
         assert "".join(texts).startswith("Let me see.")
         assert [event.type for event in seen].index("delta") < [event.type for event in seen].index("tool_call")

@@ -79,6 +79,8 @@ class AgentStreamDurability(InSession[AgentDepsT], BaseDurabilityCapability[Agen
         ask: bool = True,
         memory: bool = True,
     ) -> None:
+        if models is not None and not isinstance(models, Mapping):
+            raise TypeError(f"models= are models by the names under which a run is given them, not {models!r:.100}")
         super().__init__(models=models, event_stream_handler=event_stream_handler, name=name)
         self.once, self.through, self.ask, self.memory = once, through, ask, memory
 

@@ -357,6 +357,9 @@ def test_a_capabilitys_own_operation_is_a_step() -> None:
 
 
 def test_what_lacks_a_name_is_told_when_the_agent_is_made() -> None:
+    nameless: Any = [scripted(says("done"))]
+    with pytest.raises(TypeError, match="by the names"):
+        AgentStreamDurability(models=nameless)
     engine: Any = AgentStreamDurability()
     with pytest.raises(UserError, match=r"unique `name`.*agentstream"):
         Agent(scripted(says("done")), capabilities=[engine])
