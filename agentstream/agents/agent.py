@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from types import MethodType
@@ -19,7 +20,7 @@ from agentstream.agents.context import current_lane, is_muted
 from agentstream.agents.generators import aiterate, iterate, whole
 from agentstream.agents.opening import backend_here
 from agentstream.agents.signatures import arguments_of, is_async_function, signature_of
-from agentstream.agents.steps import plain_name
+from agentstream.agents.steps import STEP, plain_name
 from agentstream.backends.driving import adrive, drive
 from agentstream.errors import AgentStreamError
 from agentstream.sessions import codec
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+AGENT = "__agentstream_agent__"
+"""Where a function that `@agent` made keeps its AgentSpec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class AgentSpec:
         if typed:
             hints = self._annotations()
             values = {name: codec.rebuild(value, hints.get(name)) for name, value in values.items()}
-        bound = inspect.BoundArguments(self.signature, {})  # type: ignore[arg-type]
+        bound = inspect.BoundArguments(self.signature, OrderedDict())
         for name in self.signature.parameters:
             if name in values:
                 bound.arguments[name] = values.pop(name)
@@ -108,10 +112,10 @@ class Arguments(msgspec.Struct, frozen=True):
 
 def spec_of(function: Any) -> AgentSpec:
     """The spec of an agent or of any function that could be one; TypeError for what cannot."""
-    spec = getattr(function, "__agentstream_agent__", None)
+    spec = getattr(function, AGENT, None)
     if isinstance(spec, AgentSpec):
         return _bound(spec, function) if inspect.ismethod(function) else spec
-    if getattr(function, "__agentstream_step__", None) is not None:
+    if getattr(function, STEP, None) is not None:
         raise TypeError(f"{plain_name(function)} is a step, not an agent: give session.run the function that calls it")
     if not callable(function):
         raise TypeError(f"session.run needs a function, not {function!r}")
@@ -166,7 +170,7 @@ def _sync_agent(spec: AgentSpec) -> Callable[..., Any]:
             return spec.function(*args, **kwargs)
         return drive(child_run(spec, args, kwargs, in_loop=False), backend_here())
 
-    wrapper.__agentstream_agent__ = spec  # type: ignore[attr-defined]
+    setattr(wrapper, AGENT, spec)
     return wrapper
 
 
@@ -179,7 +183,7 @@ def _async_agent(spec: AgentSpec) -> Callable[..., Any]:
             return await spec.function(*args, **kwargs)
         return await adrive(child_run(spec, args, kwargs, in_loop=True), backend_here())
 
-    wrapper.__agentstream_agent__ = spec  # type: ignore[attr-defined]
+    setattr(wrapper, AGENT, spec)
     return wrapper
 
 
@@ -195,7 +199,7 @@ def _generator_agent(spec: AgentSpec, generator: Callable[..., Any]) -> Callable
             return aiterate(items, backend_here())
         return iterate(items, lambda part: drive(part, backend_here()))
 
-    wrapper.__agentstream_agent__ = spec  # type: ignore[attr-defined]
+    setattr(wrapper, AGENT, spec)
     return wrapper
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -70,12 +70,24 @@ class Served(msgspec.Struct, frozen=True):
         return self.result
 
 
+class Speaker(Protocol):
+    """Whose text it is: a call, or a place between two steps."""
+
+    worker: Worker
+    _deltas: int
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+
+
 class _Delta:
     """Text for one target that gathers until it is written, over and over."""
 
     __slots__ = ("call", "kind", "lock", "naming", "parts", "target")
 
-    def __init__(self, call: StepCall, target: str, kind: str, naming: Naming) -> None:
+    def __init__(self, call: Speaker, target: str, kind: str, naming: Naming) -> None:
         self.call, self.target, self.kind, self.naming = call, target, kind, naming
         self.parts: list[str] = []
         self.lock = threading.Lock()

@@ -136,7 +136,7 @@ class Place:
             return
         current = self._delta
         if current is None or (current.target, current.kind) != (target, kind):
-            current = self._delta = _Delta(self, target, kind, Naming())  # type: ignore[arg-type]
+            current = self._delta = _Delta(self, target, kind, Naming())
         if current.add(text):
             writer = self.worker.writer
             assert writer is not None

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+STEP = "__agentstream_step__"
+"""Where a function that `@step` made keeps its StepSpec."""
+
 EFFECTS = ("repeat", "once", "pure")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
@@ -187,7 +190,7 @@ def _sync_step(spec: StepSpec) -> Callable[..., Any]:
             return spec.function(*args, **kwargs)
         return _returned(drive(_perform(spec, args, kwargs, in_loop=False), backend_of(lane)))
 
-    wrapper.__agentstream_step__ = spec  # type: ignore[attr-defined]
+    setattr(wrapper, STEP, spec)
     return wrapper
 
 
@@ -210,7 +213,7 @@ def _async_step(spec: StepSpec) -> Callable[..., Any]:
         # awaited in a task of its own, it is not the user's code any more that goes on with it
         return made(args, kwargs, calling_place() if lane is not None else None)
 
-    checked.__agentstream_step__ = spec  # type: ignore[attr-defined]
+    setattr(checked, STEP, spec)
     _mark_coroutine_function(checked)
     return checked
 

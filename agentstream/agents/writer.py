@@ -191,6 +191,7 @@ class Writer:
             self._befores -= 1
             self._keeping = messages[0].steps()
             return None
+        # `messages` holds no Before: whoever takes stops ahead of one
         body = tuple([message if isinstance(message, bytes) else message() for message in messages])  # type: ignore[operator]
         self._flying = Append(self.claim.path, body, producer=self.claim.producer(self._seq))
         return self._flying

@@ -330,9 +330,9 @@ def check(message: bytes) -> None:
 
 def event_schema() -> dict[str, Any]:
     """One JSON Schema of every message of a session."""
-    models = [(model, "validation") for model in CHANGES.values()]
-    models += [(OTHER, "validation"), (SealedChange, "validation")]
-    _, defined = models_json_schema(models, ref_template="#/$defs/{model}")  # type: ignore[list-item]
+    every = (*CHANGES.values(), OTHER, SealedChange)
+    models: list[tuple[type[BaseModel], Literal["validation"]]] = [(model, "validation") for model in every]
+    _, defined = models_json_schema(models, ref_template="#/$defs/{model}")
     definitions = defined["$defs"]
     definitions["Event_other"]["properties"]["type"] = {
         "type": "string",

@@ -58,9 +58,10 @@ class Entry:
 
     async def _awake(self, seconds: float) -> None:
         assert self.loop is not None
+        assert not isinstance(self.future, Future)
         timer = self.loop.call_later(seconds, _wake_here, [self])
         try:
-            await self.future  # type: ignore[misc]
+            await self.future
         finally:
             timer.cancel()
 
