@@ -323,8 +323,8 @@ def test_an_export_opens_offline(look: Looking, browser: Browser, tmp_path: Path
 
 
 def test_a_row_that_changes_is_drawn_again(look: Looking) -> None:
-    """Where no event came: somebody else has forked the session, and an earlier event is looked at."""
-    page = at_rest(look("/s/chat@3"))
+    """Where no event came and no delta is hidden: somebody else has forked the session."""
+    page = at_rest(look("/s/support/43@3"))
     expect(page.locator("#event-2 .forks")).to_have_count(0)
-    agentstream(look.served, "fork", "chat@3", "--as", "chat/elsewhere")
+    agentstream(look.served, "fork", "support/43@3", "--as", "support/43/elsewhere")
     expect(page.locator("#event-2 .forks")).to_have_text("1")
