@@ -21,7 +21,7 @@ from langgraph.checkpoint.base import (
 
 from agentstream import AsyncClient, Client
 from agentstream.adapters import Change, Hold, Steps, fork, session_ids, tell
-from agentstream_langgraph._arriving import puts
+from agentstream_langgraph._arriving import no_turn, puts
 from agentstream_langgraph._chains import Built
 from agentstream_langgraph._forms import typed_of
 from agentstream_langgraph._index import BRANCHES, Stored
@@ -166,6 +166,7 @@ class SaverSteps(BaseCheckpointSaver[str]):
             in_clear = not self.encrypts
             node = thread.node(hold, ns, checkpoint, writes, task_path) if in_clear else None
             event = write_event(encoder, thread.known, ns, checkpoint, writes, task_id, task_path, numbers.event, node)
+            turn()  # whoever is next needs the lock that this is called under
             ended.clear()  # it may be built again, under another claim
             if node is not None:
                 ended[event[1]] = node
@@ -177,9 +178,12 @@ class SaverSteps(BaseCheckpointSaver[str]):
         tip = checkpoint if ns == "" else _root(_configurable(config).get("checkpoint_map"))
         run, channels = run_of(tip, task_id), [channel for channel, _ in writes]
         yield from tasks.ending(thread, run, tip, channels, in_loop=in_loop)
-        if task_path and puts(config):
-            yield from thread.arrived((ns, checkpoint))  # a node is told of after what it was given
-        yield from thread.append(Built(tip, None, task_path.startswith(UPDATED)), build, in_loop=in_loop)
+        at_work = bool(task_path) and puts(config)  # a node is told of after what it was given
+        turn = (yield from thread.turn((ns, checkpoint))) if at_work else no_turn
+        try:
+            yield from thread.append(Built(tip, None, task_path.startswith(UPDATED)), build, in_loop=in_loop)
+        finally:
+            turn()
         for key, node in ended.items():
             tell(self._client, thread.session, key, node)
 

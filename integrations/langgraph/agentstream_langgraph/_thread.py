@@ -118,8 +118,14 @@ class Thread:
 
     def arrived(self, place: Place) -> Steps[None]:
         """Returns when a checkpoint is in the log or on its way there."""
-        if place not in self.index.checkpoints:
-            yield from self.arrivals.until(place)
+        gone = yield from self.turn(place)
+        gone()
+
+    def turn(self, place: Place) -> Steps[Callable[[], None]]:
+        """As `arrived`, and after those who asked for theirs before; it ends when what it gives is called."""
+        if place in self.index.checkpoints:
+            self.arrivals.came(place)
+        return (yield from self.arrivals.turn(place))
 
     def record(self) -> Steps[Log | None]:
         """The log, for who looks at it as a whole."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from agentstream_langgraph import StreamSaver, _arriving
+from agentstream_langgraph._arriving import Arrivals
 from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 
@@ -80,6 +81,44 @@ def test_an_answer_comes_after_its_question(in_loop: bool) -> None:
         state = client.session("langgraph/t").state()
         assert [message["role"] for message in state.messages] == ["user", "assistant"]
         assert graph.get_state(THREAD).values["messages"][-1].content == "well"
+
+
+def test_what_waits_goes_on_in_the_order_in_which_it_came() -> None:
+    """A task that was given another's result is told of after it, though each waits in a thread of its own."""
+    place, arrivals = ("", "c1"), Arrivals()
+    arrivals.began(in_loop=False)
+    turns = [arrivals.turn(place) for _ in range(4)]
+    futures = [next(turn).future for turn in turns]
+    given_up = turns.pop(1)
+    futures.pop(1)
+    assert not any(future.done() for future in futures)
+    arrivals.came(place)
+    late = arrivals.turn(place)
+    turns.append(late)
+    futures.append(next(late).future)
+    given_up.close()
+    for number, turn in enumerate(turns):
+        assert [future.done() for future in futures] == [at <= number for at in range(len(turns))]
+        _returned(turn)()
+    _returned(arrivals.turn(place))()  # nobody is left that it would wait for
+
+
+def test_all_go_on_where_no_checkpoint_is_to_come() -> None:
+    place, arrivals = ("", "c1"), Arrivals()
+    arrivals.began(in_loop=False)
+    turns = [arrivals.turn(place) for _ in range(3)]
+    futures = [next(turn).future for turn in turns]
+    arrivals.failed()
+    assert all(future.done() for future in futures)
+    for turn in turns:
+        _returned(turn)()
+    _returned(arrivals.turn(place))()
+
+
+def _returned(steps: Any) -> Any:
+    with pytest.raises(StopIteration) as stopped:
+        next(steps)
+    return stopped.value.value
 
 
 @pytest.mark.parametrize("in_loop", [False, True])

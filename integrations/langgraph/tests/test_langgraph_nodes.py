@@ -106,7 +106,8 @@ def test_what_a_task_returned_is_its_result() -> None:
 
         assert flow.invoke(4, THREAD) == 18
         steps = client.session("langgraph/t").state().steps
-        assert [(step.name, step.result) for step in steps][:2] == [("task", 8), ("task", 10)]
+        # LangGraph writes them in threads of its own, the last task together with what called it
+        assert sorted((step.name, step.result) for step in steps if step.name == "task") == [("task", 8), ("task", 10)]
         assert ("flow", "finished") in nodes(client)
 
 
