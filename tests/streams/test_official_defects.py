@@ -166,9 +166,12 @@ def test_two_processes_under_one_id_do_not_lose_silently(remote: Any) -> None:
         for value in ("a0", "a1", "a2"):
             first.append(value)
     second = stream.producer("agent", linger=60, max_batch_items=1)
-    appended = [second.append(value) for value in ("b0", "b1", "b2")]
-    with pytest.raises(ProducerConflict):
+    appended: list[Any] = []
+    with pytest.raises(ProducerConflict):  # of an append already, where the one before was answered by then
+        for value in ("b0", "b1", "b2"):
+            appended.append(second.append(value))
         second.flush()
+    assert appended
     for each in appended:
         with pytest.raises(ProducerConflict):
             each.position(60)
