@@ -25,6 +25,7 @@ from agentstream.agents.locations import calling_place
 from agentstream.agents.outcomes import RecordedError
 from agentstream.agents.worker import Worker
 from agentstream.backends.driving import adrive, drive
+from agentstream.backends.finalizing import elsewhere, in_collector
 from agentstream.errors import AgentStreamError, OutcomeUnknown, ReplayOffline
 from agentstream.sessions import codec
 from agentstream.sessions.attachments import attachments_from
@@ -386,12 +387,20 @@ class StepCall:
         return True
 
     def leave(self) -> None:
-        """The run's function has ended, and nobody has finished this call: what `if_left` gives is its outcome."""
-        if self.if_left is not None and not self._done:
+        """Nobody finishes this call any more: what `if_left` gives is its outcome, written soon.
+
+        For a stream that stands half read when the run's function ends, or that the garbage collector has found.
+        """
+        if in_collector():
+            elsewhere(self.leave)
+            return
+        with self.worker.leaving:
+            if self.if_left is None or self._done or not self._goes_on:
+                return
             result, usage = self.if_left()
             value = self._finished(self.encoded(result), usage)
             self._close(value)
-            self.worker.put("outcome", self.key, value, packed="result")
+            self.worker.put("outcome", self.key, value, packed="result", within=START_WITHIN)
 
     def finish(self, result: Any, *, usage: dict[str, Any] | None = None) -> Any:
         """Records the result; durable when this returns. Returns what code is to receive: decode(record).
@@ -467,7 +476,9 @@ class StepCall:
 
     def abandon(self) -> None:
         """Leaves the step without an outcome, as a crash would."""
-        if not self._done:
+        if in_collector():
+            elsewhere(self.abandon)
+        elif not self._done:
             self._close()
 
 

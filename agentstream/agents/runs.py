@@ -347,8 +347,7 @@ def call_agent(worker: Worker, spec: AgentSpec, plan: Any) -> Steps[tuple[Any, A
 
 
 def _leave_open_calls(worker: Worker) -> None:
-    for call in list(worker.open_calls):
-        call.leave()
+    worker.leave_open_calls()
     if worker.telling:
         end_places(worker)
 

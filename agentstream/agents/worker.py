@@ -26,6 +26,7 @@ from agentstream.agents.stops import Stop
 from agentstream.agents.turns import Turnstile
 from agentstream.agents.writer import Before, Writer
 from agentstream.backends.driving import Wait
+from agentstream.backends.finalizing import elsewhere, in_collector
 from agentstream.errors import AgentStreamError, Diverged, ReplayOffline
 from agentstream.sessions.events import StepKey, write_event
 from agentstream.sessions.large import taken_out
@@ -93,6 +94,8 @@ class Worker:
         self.root = Lane(self, run, entry=self.journal.lane(run, ROOT))
         self.open_calls: dict[StepCall, None] = {}
         """Steps being made."""
+        self.leaving = threading.RLock()
+        """Held while calls that nobody finishes get their outcome: two threads may find the same one."""
         self.served: list[Entry] = []
         """The recorded steps whose outcome the code was given."""
         self.behind = False
@@ -151,7 +154,12 @@ class Worker:
 
     def interrupt(self, error: BaseException) -> None:
         """The run is ended from outside, to be resumed: its code must not record how it tidies up."""
-        self._poison(error)
+        if not in_collector():
+            self._poison(error)
+        else:
+            if self.poison is None:
+                self.poison = error  # at once, and without the lock
+            elsewhere(partial(self._poison, error))
 
     def _poison(self, error: BaseException) -> None:
         with self._lock:
@@ -282,6 +290,12 @@ class Worker:
                 writer.put(*befores, *messages, within=within)
         except AgentStreamError as error:
             raise self.stop(error) from error
+
+    def leave_open_calls(self) -> None:
+        """The run's function has ended: what stands half read has its outcome."""
+        with self.leaving:
+            for call in list(self.open_calls):
+                call.leave()
 
     def put_status(self, run: str, status: str) -> None:
         """Says how a run goes on; the one event that is updated."""

@@ -8,7 +8,6 @@ running event loop.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import contextlib
 import functools
@@ -23,6 +22,8 @@ import msgspec
 from agentstream.backends.finalizing import elsewhere, in_collector, keep, let_go
 
 if TYPE_CHECKING:
+    import asyncio
+
     from agentstream.backends.base import Backend
 
 T = TypeVar("T")
@@ -187,6 +188,8 @@ async def _done_in_loop(request: Any, backend: Backend) -> Any:
     if isinstance(request, Wait):
         return await _awaited(request)
     if isinstance(request, Sleep):
+        import asyncio  # slow to import, and who only looks at sessions needs none of it
+
         return await asyncio.sleep(request.seconds)
     return await backend.aexecute(request)
 
@@ -214,6 +217,8 @@ def _waited(request: Wait) -> Any:
 
 
 def _in_loop() -> bool:
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -224,6 +229,8 @@ def _in_loop() -> bool:
 async def _awaited(request: Wait) -> Any:
     future = request.future
     if not future.done():
+        import asyncio
+
         loop = asyncio.get_running_loop()
         woken = loop.create_future()
 

@@ -22,6 +22,11 @@ _log = logging.getLogger("agentstream")
 _collector: int | None = None
 """The thread that the garbage collector is at work in: there is one at a time."""
 
+_phases: dict[str, object] = {"stop": None}
+"""What each phase of the collector was last told with. A dict notes it itself: no interrupt comes between."""
+_last_stop: object = None
+"""Where the collection that is at work began, what was told at the end of the one before."""
+
 _kept: dict[int, object] = {}
 _found: deque[Callable[[], Any]] = deque()
 """By the collection that is at work."""
@@ -44,7 +49,12 @@ def let_go(steps: object) -> None:
 
 def in_collector() -> bool:
     """Whether the calling code is a finalizer that the garbage collector has called."""
-    return _collector is not None and _collector == get_ident() and not sys.is_finalizing()
+    return _collector == get_ident() and _at_work() and not sys.is_finalizing()
+
+
+def _at_work() -> bool:
+    """Whether a collection has begun and not ended, also where an interrupt came over noting that."""
+    return _collector is not None and _phases["stop"] is _last_stop
 
 
 def elsewhere(tidy_up: Callable[[], Any]) -> None:
@@ -53,6 +63,15 @@ def elsewhere(tidy_up: Callable[[], Any]) -> None:
         _found.append(tidy_up)  # the collector may come to the same thing once more
     else:
         _waiting.append(tidy_up)
+        _go_on()
+
+
+def _go_on() -> None:
+    if not _at_work():
+        with suppress(IndexError):  # another thread was faster
+            while _found:
+                _waiting.append(_found.popleft())
+    if _waiting:
         _start()
 
 
@@ -78,12 +97,13 @@ def _tidy_up() -> None:
 
 
 def _note(phase: str, _: dict[str, int]) -> None:
-    global _collector
-    _collector = get_ident() if phase == "start" else None
-    if _found and _collector is None:
-        while _found:
-            _waiting.append(_found.popleft())
-        _start()
+    global _collector, _last_stop
+    if phase == "start":
+        _last_stop = _phases["stop"]
+        _collector = get_ident()
+    else:
+        _collector = None
+        _go_on()
 
 
 def _begin_anew() -> None:
@@ -93,6 +113,6 @@ def _begin_anew() -> None:
     _tidying, _collector = False, None
 
 
-gc.callbacks.append(_note)
+gc.callbacks += (_phases.__setitem__, _note)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_anew)

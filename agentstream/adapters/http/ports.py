@@ -12,6 +12,7 @@ from typing import Any
 
 from agentstream import adapters
 from agentstream.adapters.http.driving import adrive, drive
+from agentstream.backends.finalizing import elsewhere, in_collector
 
 
 class Library:
@@ -73,7 +74,14 @@ class SyncPorts:
         return next(chunks, None)
 
     def close(self, response: Any) -> None:
-        response.close()
+        if in_collector():
+            elsewhere(response.close)  # it takes the connection pool's lock
+        else:
+            response.close()
+
+    def dropped(self, call: adapters.StepCall) -> None:
+        """The garbage collector ends a body: the code has dropped it half read."""
+        call.leave()
 
     def cancelled(self) -> None:
         raise asyncio.CancelledError
@@ -107,6 +115,10 @@ class AsyncPorts:
 
     async def close(self, response: Any) -> None:
         await response.aclose()
+
+    def dropped(self, call: adapters.StepCall) -> None:
+        """The garbage collector ends no body but with its event loop: as a crash would."""
+        call.abandon()
 
     async def cancelled(self) -> None:
         await asyncio.Event().wait()  # until the code cancels it, as it did

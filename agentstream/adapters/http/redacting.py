@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from agentstream.adapters.http.body import Recorded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agentstream import adapters
+    from agentstream.adapters.http.body import Dictionaries
 
 _TOLD_APART_BY = ("type", "item_id", "output_index", "content_index", "summary_index", "index")
 
@@ -97,3 +100,22 @@ def _redact_text(call: adapters.StepCall, leaves: list[Leaf]) -> None:
         return
     for (_, held, key), piece in zip(leaves, call.redacted_pieces(pieces), strict=True):
         held[key] = piece
+
+
+def without(value: Any, looked: Any, dictionaries: Dictionaries, content_type: str | None = None) -> Any:
+    """A recorded answer (`Recorded.stored`) as it leaves its store: without what the rules find in it.
+
+    `looked` is what an opener is given (`adapters.Opener`); `content_type` is the body's, where no header says it. The
+    value itself where nothing is taken out, None for what is no such answer.
+    """
+    recorded = Recorded.read(value, dictionaries)
+    if recorded is None:
+        return None
+    headers = looked.redacted(recorded.headers)
+    chunks = redacted(looked, content_type or recorded.headers.get("content-type", ""), recorded.chunks)
+    if chunks == recorded.chunks and headers == recorded.headers:
+        return value
+    recorded.headers, recorded.chunks = headers, chunks
+    known = ("status", "texts", "end", *dictionaries)
+    more = {name: looked.redacted(part) for name, part in value.items() if name not in known}
+    return {**recorded.stored(dictionaries), **more}

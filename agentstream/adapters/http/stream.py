@@ -15,6 +15,7 @@ from agentstream.adapters.http.again import leave
 from agentstream.adapters.http.body import BROKEN, CANCELLED, CLOSED, COMPLETE, CUT, Recorded
 from agentstream.adapters.http.redacting import redacted
 from agentstream.adapters.http.request import CallFailed
+from agentstream.backends.finalizing import in_collector
 
 if TYPE_CHECKING:
     from agentstream.adapters.http.answer import Answer
@@ -69,7 +70,10 @@ class Tee:
         return chunk
 
     def close(self) -> Steps[None]:
-        """The caller wants no more: what was read is the outcome, unless a crash or a cancellation closes the body."""
+        """The caller wants no more: what was read is the outcome, unless a crash or a cancellation closes the body.
+
+        The garbage collector closes a stream that the caller has dropped; nothing is waited for in its place.
+        """
         try:
             if not self._settled:
                 yield from self._closed_early(sys.exc_info()[1])
@@ -109,6 +113,8 @@ class Tee:
     def _closed_early(self, cause: BaseException | None) -> Steps[None]:
         if sys.is_finalizing() or not isinstance(cause, (Exception, GeneratorExit, type(None))):
             self._interrupted(cause)
+        elif in_collector():
+            self._ports.dropped(self._call)
         else:
             yield from self._settle(CLOSED)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -43,11 +42,12 @@ from agentstream.backends.embedded.following import TIMEOUTS, Hub
 from agentstream.backends.embedded.leases import Leases
 from agentstream.protocol.operations import NOW, Append, Batch, Create, Delete, Head, Read
 
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop as Loop
+
 PAGE_BYTES = 1024 * 1024
 INLINE_PAGE_BYTES = 256 * 1024
 """A page of an async read: read on the event loop, which is cheaper than changing threads and over in a millisecond."""
-
-Loop = asyncio.AbstractEventLoop
 
 _WRITES = (Create, Append, Delete)
 
@@ -84,6 +84,8 @@ class EmbeddedBackend:
 
     async def aexecute(self, operation: Any) -> Any:
         """Runs `operation` for the running event loop."""
+        import asyncio
+
         if isinstance(operation, _WRITES):
             _check(operation)
             return await self._committer.asubmit(operation, asyncio.get_running_loop())

@@ -11,13 +11,11 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from asyncio import AbstractEventLoop
-from asyncio import Future as LoopFuture
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentstream.backends.driving import Done
 from agentstream.backends.embedded.connections import Connections
@@ -27,6 +25,10 @@ from agentstream.backends.threads import at_work
 from agentstream.errors import StoreError
 from agentstream.protocol.errors import ProtocolError
 from agentstream.protocol.operations import Append, Create, Delete
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from asyncio import Future as LoopFuture
 
 _log = logging.getLogger("agentstream")
 

@@ -8,7 +8,6 @@ then asks for the frames since.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import sqlite3
 import threading
@@ -17,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from agentstream.backends.driving import Call, Wait
 from agentstream.backends.embedded.connections import Connections
@@ -26,10 +26,13 @@ from agentstream.backends.threads import at_work
 from agentstream.errors import StoreError
 from agentstream.protocol.operations import Batch
 
+if TYPE_CHECKING:
+    import asyncio
+
 POLL_SECONDS = 0.004
 LIVELY_POLL_SECONDS = 0.0015
 """The same for a second after a change: where one came, more come."""
-TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError, asyncio.TimeoutError)  # three classes before Python 3.11
+TIMEOUTS = (TimeoutError, concurrent.futures.TimeoutError)  # two classes before Python 3.11
 
 _LONGEST_WAIT = 3600.0
 
