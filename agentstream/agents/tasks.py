@@ -8,9 +8,11 @@ as an `Exception`: stops are of the public class here, beside being stops.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from agentstream.agents.alone import nobody_else
 from agentstream.agents.context import Lane, caller_here
@@ -67,6 +69,10 @@ class TaskWorker(Worker):
         """Without a claim and its writer: a replay. `engine`: top names of the modules that run the code. `based`:
         what must be on its way to the log before a step counts as durable, or nobody finds its record again."""
         shared: Any = _Shared(writer, based) if writer is not None else None
+        self._holding = threading.RLock()
+        self._held: list[Callable[[], None]] = []
+        """What code did that was being cancelled."""
+        self._cancelled_before: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         super().__init__(core, session, state, run, claim=claim, writer=shared)
         if packer is not None:
             self.packer = packer
@@ -79,7 +85,30 @@ class TaskWorker(Worker):
 
     def lane(self) -> Lane:
         """The lane of the calling code."""
-        return self.lanes.opened_from(self.root, caller_here())
+        caller = caller_here()
+        self._cancelled_before.setdefault(caller, _cancellations(caller))
+        return self.lanes.opened_from(self.root, caller)
+
+    def put(self, kind: str, key: str, value: dict[str, Any], **options: Any) -> None:
+        """What code does that is being cancelled is written when it goes on, or comes to its end.
+
+        An engine cancels tasks (beside one that failed, say) that it executes anew: with a recorded cancellation they
+        would then wait to be cancelled again, for ever.
+        """
+        put = partial(super().put, kind, key, value, **options)
+        caller = caller_here()
+        with self._holding:
+            leaves = _cancellations(caller) > self._cancelled_before.get(caller, 0)
+            if leaves and value.get("effect") != "once":
+                self._held.append(put)
+            else:
+                self._release()
+                put()
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for put in held:
+            put()
 
     def end(self, *, whole: bool) -> None:
         """The code is over. Raises what stopped it, and Diverged where it left out (`whole`) what was recorded."""
@@ -87,8 +116,10 @@ class TaskWorker(Worker):
             return
         if self.unplaced and not self.replaying and self.poison is None:
             tell_rest(self)
-        for call in list(self.open_calls):
-            call.leave()
+        self.leave_open_calls()
+        if whole and self.poison is None:
+            with self._holding:
+                self._release()
         self.ended = True
         self.raise_stop()
         left = self.journal.left() if whole else []
@@ -136,6 +167,12 @@ class _Shared:
 
     def discard(self) -> None:
         """What others have put stays."""
+
+
+def _cancellations(caller: Any) -> int:
+    """How often an asyncio task was cancelled without an end to that; 0 on Python 3.10, which does not tell."""
+    told = getattr(caller, "cancelling", None)
+    return told() if told is not None else 0
 
 
 @lru_cache(maxsize=64)

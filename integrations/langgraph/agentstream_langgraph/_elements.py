@@ -8,6 +8,8 @@ taken then. What holds more than plain data cannot be copied and is compared by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 ItemId = tuple[int, int]
@@ -41,10 +43,24 @@ class Element(NamedTuple):
             return True
         if self.opaque:
             return not exactly
-        if kind is dict or kind is list:
-            return bool(value == self.kept)
-        fields, extra = self.kept
-        return bool(value.__dict__ == fields) and getattr(value, "__pydantic_extra__", None) == extra
+        try:
+            if kind is dict or kind is list:
+                return bool(value == self.kept)
+            fields, extra = self.kept
+            return bool(value.__dict__ == fields) and getattr(value, "__pydantic_extra__", None) == extra
+        except Exception:
+            return False  # what stands there now cannot be compared (an array)
+
+
+_now = attrgetter("__dict__", "__pydantic_extra__")
+
+
+def all_unchanged(elements: Sequence[Element]) -> bool:
+    """Whether all hold what they held, seen at once; False also where that takes a look at each (`unchanged`)."""
+    try:
+        return list(map(_now, [element.value for element in elements])) == [element.kept for element in elements]
+    except Exception:  # one is no pydantic object, or holds what cannot be compared
+        return False
 
 
 class _Opaque(Exception):

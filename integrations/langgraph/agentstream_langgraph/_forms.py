@@ -6,6 +6,9 @@
 - `{"t": type, "b": block}`: bytes that do not become smaller, encrypted ones for example;
 - `{"t": type}`: no bytes.
 
+What the event of a message says in texts of more than 8 KB is cut out of its forms: `"cut"` tells, for each place, how
+many bytes stand before it, and which of those texts is to stand there (each once, in the order of their bytes).
+
 A message's own event holds its form in the field `kept`, compressed against its text and id; where that gives the same
 block as for an earlier message under the claim, `kept` is the key of that one.
 
@@ -16,11 +19,13 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ormsgpack
 
 from agentstream.adapters import decode, encode
+from agentstream_langgraph._readable import Words
 
 Typed = tuple[str, bytes]
 """What `dumps_typed` gives and `loads_typed` takes."""
@@ -33,6 +38,8 @@ SMALLEST = 48
 """Fewer bytes are not worth compressing."""
 
 NULL: Form = {"t": "null"}
+
+NO_WORDS = Words()
 
 _PACK = ormsgpack.OPT_NON_STR_KEYS
 
@@ -61,28 +68,62 @@ DICTIONARY = (
 """Part of the stored format: never changed, only another one may be added under another letter."""
 
 
-def form_of(typed: Typed, text: bytes = b"", of: str = "") -> Form:
-    """The form of a serialized value. `text`: what the message event with the key `of` says, where there is one."""
+def form_of(typed: Typed, words: Words = NO_WORDS, of: str = "") -> Form:
+    """The form of a serialized value. `words`: what the message event with the key `of` says, where there is one."""
     kind, data = typed
     if not data:
         return {"t": kind}
-    if kind == "msgpack" and not text and data[0] not in _EXTENSIONS:
+    data, cut = _without(data, words.long)
+    if kind == "msgpack" and not words.text and not cut and data[0] not in _EXTENSIONS:
         plain = _plain(data)
         if plain is not None:
             return plain
     if len(data) >= SMALLEST:
-        deflate = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY, DICTIONARY + text)
+        deflate = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_DEFAULT_STRATEGY, DICTIONARY + words.text)
         block = deflate.compress(data) + deflate.flush()
         if len(block) < len(data):
-            return {"t": kind, "z": b64encode(block).decode(), **({"of": of} if text else {})}
-    return {"t": kind, "b": b64encode(data).decode()}
+            return {"t": kind, "z": b64encode(block).decode(), **({"of": of} if words.text or cut else {}), **cut}
+    return {"t": kind, "b": b64encode(data).decode(), **({"of": of} if cut else {}), **cut}
 
 
-def form_beside(typed: Typed, text: bytes) -> Form:
-    """The form that stands in an event beside its text: compressed against that."""
-    kind, data = typed
-    block = squeezed(data, text)
-    return {"t": kind, "z": block} if len(block) * 3 < len(data) * 4 else {"t": kind, "b": b64encode(data).decode()}
+def form_beside(typed: Typed, words: Words, name: bytes) -> Form:
+    """The form that stands in an event beside its words: compressed against those and the message's `name`."""
+    kind, data = typed[0], typed[1]
+    data, cut = _without(data, words.long)
+    block = squeezed(data, words.text + name)
+    shorter = {"z": block} if len(block) * 3 < len(data) * 4 else {"b": b64encode(data).decode()}
+    return {"t": kind, **shorter, **cut}
+
+
+def _without(data: bytes, long: Sequence[bytes]) -> tuple[bytes, dict[str, list[int]]]:
+    """`data` without these texts, and the field of the form that says where they stood."""
+    found = sorted((at, which) for which, text in enumerate(long) for at in _places(data, text))
+    kept: list[bytes] = []
+    cut: list[int] = []
+    end = size = 0
+    for at, which in found:
+        if at >= end:
+            kept.append(data[end:at])
+            size += at - end
+            cut += (size, which)
+            end = at + len(long[which])
+    return (b"".join((*kept, data[end:])), {"cut": cut}) if cut else (data, {})
+
+
+def _places(data: bytes, text: bytes) -> Iterator[int]:
+    at = data.find(text)
+    while at >= 0:
+        yield at
+        at = data.find(text, at + len(text))
+
+
+def _with(data: bytes, cut: Sequence[int], long: Sequence[bytes]) -> bytes:
+    made: list[bytes] = []
+    end = 0
+    for at, which in zip(cut[::2], cut[1::2], strict=True):
+        made += (data[end:at], long[which])
+        end = at
+    return b"".join((*made, data[end:]))
 
 
 def squeezed(data: bytes, text: bytes) -> str:
@@ -96,14 +137,18 @@ def is_bare(form: Form) -> bool:
     return ITEMS in form or PAIRS in form or form == NULL
 
 
-def typed_of(form: Form, text: bytes = b"") -> Typed:
-    """What the serializer is to be given. Raises ValueError for what is no form."""
+def typed_of(form: Form, words: Words = NO_WORDS, name: bytes = b"") -> Typed:
+    """What the serializer is to be given. Raises ValueError for what is no form, or is damaged."""
     if "v" in form:
         return "msgpack", ormsgpack.packb(decode(form["v"]), option=_PACK)
     kind = form.get("t")
     if not isinstance(kind, str):
         raise ValueError(f"no stored value: {str(form)[:80]}")
-    return kind, unsqueezed(form["z"], text) if "z" in form else b64decode(form.get("b", ""))
+    data = unsqueezed(form["z"], words.text + name) if "z" in form else b64decode(form.get("b", ""))
+    try:
+        return kind, _with(data, form["cut"], words.long) if "cut" in form else data
+    except IndexError:
+        raise ValueError("a stored value is damaged: its message's event does not say what it leaves out") from None
 
 
 def unsqueezed(block: str, text: bytes) -> bytes:

@@ -24,8 +24,8 @@ import msgspec
 
 from agentstream.adapters import STEP_ITEMS, parse_range, value_of
 from agentstream_langgraph._elements import ItemId
-from agentstream_langgraph._forms import Form, Typed, typed_of, unsqueezed
-from agentstream_langgraph._readable import name_of, text_of
+from agentstream_langgraph._forms import NO_WORDS, Form, Typed, typed_of, unsqueezed
+from agentstream_langgraph._readable import LONGEST, Words, name_of, words_of
 from agentstream_langgraph._records import head_of, is_node, written_of
 
 Place = tuple[str, str]
@@ -89,7 +89,7 @@ class Index:
         self.told: dict[tuple[Place, str], int] = {}
         """Where a task last said what came of it."""
         self.items: dict[ItemId, Form] = {}
-        self.texts: dict[ItemId, bytes] = {}
+        self.words: dict[ItemId, Words] = {}
         self.names: dict[ItemId, bytes] = {}
         """Of messages that hold their form themselves, their ids."""
         self.typed: dict[ItemId, Typed] = {}
@@ -150,7 +150,7 @@ class Index:
         number = event.key.partition(".")[2]
         if number.isdecimal():
             value, id = value_of(event), (event.claim, int(number))
-            self.texts[id] = text_of(value).encode()
+            self.words[id] = words_of(value, short=len(event.raw) <= LONGEST)
             kept = value.get("kept")
             if kept is not None:
                 self.items.setdefault(id, self._same(kept) if isinstance(kept, str) else kept)
@@ -235,13 +235,13 @@ class Index:
         typed = self.typed.get(id)
         if typed is None:
             form = self.items[id]
-            of, text = form.get("of"), b""
+            of, words, name = form.get("of"), NO_WORDS, b""
             if of is not None:
                 claim, number, _ = parse_range(of)
-                text = self.texts[claim, number]
+                words = self.words[claim, number]
             elif id in self.names:
-                text = self.texts[id] + self.names[id]
-            typed = self.typed[id] = typed_of(form, text)
+                words, name = self.words[id], self.names[id]
+            typed = self.typed[id] = typed_of(form, words, name)
         return typed
 
     def ancestors(self, stored: Stored) -> list[Stored]:

@@ -8,17 +8,19 @@ once a call, and shared between the values of that call as long as nobody change
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from hashlib import blake2b
+from itertools import pairwise, repeat
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
 from agentstream.adapters import Change, encode, parse_range, write_ranges
-from agentstream_langgraph._elements import Element, ItemId
+from agentstream_langgraph._elements import Element, ItemId, all_unchanged
 from agentstream_langgraph._forms import ITEMS, PAIRS, Form, Typed, form_beside, form_of, typed_of
 from agentstream_langgraph._index import Index, Stored
-from agentstream_langgraph._readable import message_of, name_of, text_of
+from agentstream_langgraph._readable import Words, message_of, name_of, words_of
 from agentstream_langgraph._redacting import Place, redacted
 from agentstream_langgraph._serializing import dumped
 
@@ -38,6 +40,10 @@ FEWEST, SMALLEST = 2, 256
 """A list of fewer elements, or of less (bytes), is stored as it is."""
 
 _NUMBERS = frozenset((int, float, bool, type(None)))
+
+
+Span = tuple[int, int, int]
+"""A claim, and the first and last number of items under it."""
 
 
 class Known:
@@ -227,33 +233,33 @@ class Encoder:
         if typed[0] != "msgpack" or not isinstance(value, BaseMessage):
             self._forms.append((id[1], form_of(typed)))
         else:
-            of, text = self._said_by(value, id, typed)
+            of, words = self._said_by(value, id, typed)
             if of != id:
-                self._forms.append((id[1], form_of(typed, text, _text(of))))
+                self._forms.append((id[1], form_of(typed, words, _text(of))))
         return id
 
-    def _said_by(self, value: BaseMessage, id: ItemId, typed: Typed) -> tuple[ItemId, bytes]:
-        """Where the message stands for every reader, and its text. If that is a new event, it holds its form too."""
+    def _said_by(self, value: BaseMessage, id: ItemId, typed: Typed) -> tuple[ItemId, Words]:
+        """Where the message stands for every reader, and its words. If that is a new event, it holds its form too."""
         found = self._serde.loads_typed(typed) if self._rules is not None else value
         said, calls = message_of(found if isinstance(found, BaseMessage) else value)
         message = encode(said, where="message").data
-        text = text_of(message).encode()
+        words = words_of(message)
         name = message.pop("id", None)
         digest = blake2b(repr(message).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if name is not None:
             before = self._known.unnamed.pop(digest, None)
             if before is not None:
-                return before, text
+                return before, words
             message = {"id": name, **message}
         else:
             self._known.unnamed[digest] = id
-        kept = form_beside(typed, text + name_of(message))
+        kept = form_beside(typed, words, name_of(message))
         same = self._known.blocks.setdefault((self._claim, repr(kept)), _text(id))
         message["kept"] = kept if same == _text(id) else same
         self._said.append(("message", _text(id), message))
         for place, call in enumerate(calls):
             self._said.append(("tool_call", f"{_text(id)}/{place}", encode(call, where="tool call").data))
-        return id, text
+        return id, words
 
 
 def _is_worth_it(values: list[Any]) -> bool:
@@ -290,8 +296,9 @@ class Decoder:
     def __init__(self, index: Index, loads: Any) -> None:
         self._index = index
         self._loads = loads
-        self._made: dict[ItemId, Element] = {}
-        self._used: set[ItemId] = set()
+        self._made: dict[int, dict[int, Element]] = {}
+        """By claim and number."""
+        self._used: list[Span] = []
         self._lists: dict[str, list[Element]] = {}
         self._pairs: dict[str, list[Element]] = {}
 
@@ -328,23 +335,45 @@ class Decoder:
             }
 
     def elements(self, ranges: list[str]) -> list[Element]:
-        made = self._made
+        spans = [parse_range(text) for text in ranges]
+        before = list(self._used)
+        self._used += spans
+        if _are_apart(self._used):
+            found: list[Any] = []
+            for claim, first, last in spans:
+                found += map(self._made.get(claim, _NONE).get, range(first, last + 1))
+            if all(found) and all_unchanged(found):
+                return found
+        return self._looked_at(spans, {id for span in before for id in _ids(span)})
+
+    def _looked_at(self, spans: list[Span], used: set[ItemId]) -> list[Element]:
+        """Elements one by one; those of `used` stand in this checkpoint already."""
         elements: list[Element] = []
-        for id in _ids(ranges):
-            again = id in self._used
-            element = made.get(id) if not again else None
-            if element is None or not element.unchanged(True):
-                element = Element.of(self._loads(self._index.item(id)), id)
-                if not again:
-                    made[id] = element
-            self._used.add(id)
-            elements.append(element)
+        for span in spans:
+            made = self._made.setdefault(span[0], {})
+            for id in _ids(span):
+                again = id in used
+                element = made.get(id[1]) if not again else None
+                if element is None or not element.unchanged(True):
+                    element = Element.of(self._loads(self._index.item(id)), id)
+                    if not again:
+                        made[id[1]] = element
+                used.add(id)
+                elements.append(element)
         return elements
 
 
-def _ids(ranges: list[str]) -> list[ItemId]:
-    found: list[ItemId] = []
-    for text in ranges:
-        claim, first, last = parse_range(text)
-        found.extend((claim, number) for number in range(first, last + 1))
-    return found
+_NONE: dict[int, Element] = {}
+
+
+def _ids(span: Span) -> Iterator[ItemId]:
+    claim, first, last = span
+    return zip(repeat(claim), range(first, last + 1), strict=False)
+
+
+def _are_apart(spans: list[Span]) -> bool:
+    """Whether no id is in two of them."""
+    if len(spans) < 2:
+        return True
+    in_order = sorted(spans)
+    return all(claim != above or last < first for (claim, _, last), (above, first, _) in pairwise(in_order))

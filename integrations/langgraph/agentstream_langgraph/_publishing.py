@@ -11,9 +11,9 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from agentstream import AgentStreamError, AsyncClient, Client, Event, Position
 from agentstream.adapters import Hold, Steps, Watched, adrive, are_one, drive, fold, fresh_id, watched
+from agentstream_langgraph._arriving import RUNTIME
 from agentstream_langgraph._names import session_of
 from agentstream_langgraph._nodes import TASK
-from agentstream_langgraph._people import form
 from agentstream_langgraph._saver import StreamSaver
 
 if TYPE_CHECKING:
@@ -114,17 +114,15 @@ class _Published:
             return
         client = self._saver.client
         made = drive(client, _begun(self, input, config, in_loop=False))
-        view = _View.of(self, options)
         ended: BaseException | None = None
         try:
-            chunks = iter(graph.stream(input, _with(config, made.telling), **view.options))
+            chunks = iter(graph.stream(input, _with(config, made.telling, self), **options))
             while True:
                 with made.current():
                     chunk = next(chunks, _END)
                 if chunk is _END:
                     break
-                if view.take(chunk, made.telling):
-                    yield view.given(chunk)
+                yield chunk
         except BaseException as error:
             ended = error
             raise
@@ -139,17 +137,15 @@ class _Published:
             return
         client = self._saver.client
         made = await adrive(client, _begun(self, input, config, in_loop=True))
-        view = _View.of(self, options)
         ended: BaseException | None = None
         try:
-            chunks = aiter(graph.astream(input, _with(config, made.telling), **view.options))
+            chunks = aiter(graph.astream(input, _with(config, made.telling, self), **options))
             while True:
                 with made.current():
                     chunk = await anext(chunks, _END)
                 if chunk is _END:
                     break
-                if view.take(chunk, made.telling):
-                    yield view.given(chunk)
+                yield chunk
         except BaseException as error:
             ended = error
             raise
@@ -157,63 +153,22 @@ class _Published:
             await adrive(client, _ended(made, ended))
 
 
-# --- what the caller asked for ---------------------------------------------------------------------------------------
+def _with(config: Any, handler: Telling, graph: Any) -> dict[str, Any]:
+    from agentstream_langgraph._written import Told
 
-
-class _View(NamedTuple):
-    """How the graph is asked, so that what nodes write comes too; and what of it the caller is to have."""
-
-    options: dict[str, Any]
-    modes: tuple[str, ...]
-    many: bool
-    """Whether chunks say their mode."""
-    subgraphs: bool
-    wide: bool
-    v2: bool
-
-    @classmethod
-    def of(cls, graph: Any, options: dict[str, Any]) -> _View:
-        mode = options.get("stream_mode") or graph.stream_mode
-        many = isinstance(mode, list)
-        modes = (mode,) if isinstance(mode, str) else tuple(mode)
-        subgraphs = bool(options.get("subgraphs"))
-        # the handler of "messages" without subgraphs leaves out other ones than with them; what is printed is as asked
-        wide = subgraphs or not ("messages" in modes or options.get("print_mode") or options.get("debug"))
-        asked = {**options, "stream_mode": [*dict.fromkeys((*modes, "custom"))], "subgraphs": wide}
-        return cls(asked, modes, many, subgraphs, wide, options.get("version") == "v2")
-
-    def take(self, chunk: Any, telling: Telling) -> bool:
-        """Tells what a node wrote; whether the caller gets the chunk."""
-        ns, mode, payload = self._parts(chunk)
-        if mode == "custom":
-            telling.custom(ns, form(payload))
-        return mode in self.modes and (self.subgraphs or not ns)
-
-    def given(self, chunk: Any) -> Any:
-        """The chunk in the form that the caller asked for."""
-        if self.v2:
-            return chunk
-        ns, mode, payload = self._parts(chunk)
-        parts = (*((ns,) if self.subgraphs else ()), *((mode,) if self.many else ()), payload)
-        return parts if len(parts) > 1 else payload
-
-    def _parts(self, chunk: Any) -> tuple[tuple[str, ...], str, Any]:
-        if self.v2:
-            return chunk["ns"], chunk["type"], chunk["data"]
-        return chunk if self.wide else ((), *chunk)
-
-
-def _with(config: Any, handler: Telling) -> dict[str, Any]:
-    callbacks = (config or {}).get("callbacks")
+    named = _named(graph, config)
+    told = Told.of(named.get(RUNTIME), graph.store, handler.custom)
+    heard: dict[str, Any] = {**(config or {}), "configurable": {**named, RUNTIME: told}}
+    callbacks = heard.get("callbacks")
     if callbacks is None or isinstance(callbacks, list):
-        return {**(config or {}), "callbacks": [*(callbacks or ()), handler]}
+        return {**heard, "callbacks": [*(callbacks or ()), handler]}
     manager = callbacks.copy()
     manager.add_handler(handler, inherit=True)
-    return {**config, "callbacks": manager}
+    return {**heard, "callbacks": manager}
 
 
 def _named(graph: Any, config: Any) -> dict[str, Any]:
-    """What a call's config says of thread and checkpoint, as LangGraph reads it."""
+    """What a call's config makes configurable (its thread and checkpoint, among others), as LangGraph reads it."""
     given = {**((graph.config or {}).get("configurable") or {}), **((config or {}).get("configurable") or {})}
     if any(given.get(name) for name in ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")):
         return given
@@ -264,8 +219,10 @@ def _resumes(input: Any) -> bool:
 
 
 def _ended(made: _Invocation, error: BaseException | None) -> Steps[None]:
-    """Says how the run stands; one that its caller left is broken off, and says nothing."""
-    is_over = error is None or isinstance(error, Exception)
+    """Says how the run stands; one that its caller left, or drained, is broken off, and says nothing."""
+    from langgraph.errors import GraphBubbleUp
+
+    is_over = error is None or (isinstance(error, Exception) and not isinstance(error, GraphBubbleUp))
     status: dict[str, Any] = {"status": "failed"}
     if error is None:
         waits = made.telling.interrupted

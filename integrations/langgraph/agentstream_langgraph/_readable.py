@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
 
@@ -62,6 +62,31 @@ def _kept(part: dict[str, Any]) -> dict[str, Any]:
 
 LONGEST = 8192
 """Of what is no text, no more than that is worth a place in a dictionary of 32 KB. Part of the stored format."""
+
+
+class Words(NamedTuple):
+    """What a message event says, which the stored form of the message does not say again."""
+
+    text: bytes = b""
+    """All text: the form is compressed against it."""
+    long: tuple[bytes, ...] = ()
+    """What is too long for that, images for example: it is cut out of the form."""
+
+
+def words_of(said: dict[str, Any], *, short: bool = False) -> Words:
+    """`short`: where it is known that no text in it is long."""
+    if short:
+        return Words(text_of(said).encode())
+    long = {text for text in _strings(said.get("parts")) if len(text) > LONGEST}
+    return Words(text_of(said).encode(), tuple(sorted(text.encode("utf-8", "surrogatepass") for text in long)))
+
+
+def _strings(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, (dict, list)):
+        for each in part.values() if isinstance(part, dict) else part:
+            yield from _strings(each)
 
 
 def text_of(said: dict[str, Any]) -> str:

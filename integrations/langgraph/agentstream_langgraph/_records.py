@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -99,13 +100,10 @@ def checkpoint_event(
 def head_of(text: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a checkpoint's head tells of it, and the versions of the channels."""
     head = _unpacked(text)
-    head["ts"] = whole_time(head.get("ts"))
-    names = [whole_version(name) for name in head.pop("versions")]
-    versions = {channel: names[place] for channel, place in head.pop("channels").items()}
-    head["seen"] = {
-        node: {channel: names[place] for channel, place in seen.items()} for node, seen in head["seen"].items()
-    }
-    return head, versions
+    names = head["versions"] = [
+        _version(*name) if type(name) is list else whole_version(name) for name in head["versions"]
+    ]
+    return head, {channel: names[place] for channel, place in head.pop("channels").items()}
 
 
 def _packed(data: Any, where: str) -> bytes:
@@ -135,6 +133,12 @@ def short_version(version: Any) -> Any:
         if whole_version(short) == version:
             return short
     return [version] if _SHORT.fullmatch(version) else version  # somebody else's looks as ours once did
+
+
+@lru_cache(4096)
+def _version(*short: Any) -> Any:
+    """As `whole_version`: a version stands in one checkpoint after another."""
+    return whole_version([*short])
 
 
 def whole_version(short: Any) -> Any:
@@ -171,7 +175,10 @@ def _short_id(id: str) -> Any:
 
 
 def _whole_id(short: Any) -> str:
-    return str(UUID(bytes=short)) if isinstance(short, bytes) else short
+    if not isinstance(short, bytes):
+        return short
+    text = short.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def write_event(
@@ -240,13 +247,16 @@ def checkpoint_of(stored: Stored, decoder: Decoder, loads: Any) -> dict[str, Any
     """The checkpoint as it was put; every dict and list in it is the caller's own."""
     decoder.begin()
     head = stored.head
+    names = head["versions"]
     checkpoint: dict[str, Any] = {
         "v": head.get("v"),
         "id": stored.id,
-        "ts": head.get("ts"),
+        "ts": whole_time(head.get("ts")),
         "channel_values": {channel: decoder.value(form, channel) for channel, form in stored.forms.items()},
         "channel_versions": dict(stored.versions),
-        "versions_seen": {node: dict(seen) for node, seen in head["seen"].items()},
+        "versions_seen": {
+            node: {channel: names[place] for channel, place in seen.items()} for node, seen in head["seen"].items()
+        },
     }
     if "updated_channels" in head:
         updated = head["updated_channels"]

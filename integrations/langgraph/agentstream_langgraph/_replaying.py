@@ -14,8 +14,19 @@ from langchain_core.messages import BaseMessage, RemoveMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
-from agentstream import Diverged, Divergence, NotFound, ReplayOffline, Report
-from agentstream.adapters import Call, Lane, State, Steps, TaskWorker, adrive, drive, fold, replay_by, same_place
+from agentstream import Client, Diverged, Divergence, NotFound, ReplayOffline, Report
+from agentstream.adapters import (
+    Call,
+    Lane,
+    State,
+    Steps,
+    TaskWorker,
+    adrive,
+    drive,
+    fold,
+    replay_by,
+    same_place,
+)
 from agentstream_langgraph._migrating import _same  # pyright: ignore[reportPrivateUsage]
 from agentstream_langgraph._names import thread_of
 from agentstream_langgraph._nodes import TASK, run_of
@@ -113,7 +124,7 @@ def _plain() -> Asked:
 
 def _of_session(client: Any, session: str, graph: Any, asked: Asked, *, in_loop: bool) -> Steps[Report] | None:
     """`session.replay(graph)` of a thread's session; None for what is no graph."""
-    found = thread_here(client, session, graph)
+    found = thread_here(client, session, graph, anywhere=asked.live_from is None)
     if found is None:
         return None
     from agentstream.adapters.replaying import tried
@@ -124,13 +135,20 @@ def _of_session(client: Any, session: str, graph: Any, asked: Asked, *, in_loop:
     return tried(asked, lambda _: _reported(_replaying(graph, *found, asked, in_loop=in_loop)))
 
 
-def thread_here(client: Any, session: str, graph: Any) -> tuple[StreamSaver, str] | None:
-    """The saver of a graph and the thread that a session is; None for what is no graph of ours."""
+def thread_here(client: Any, session: str, graph: Any, *, anywhere: bool = False) -> tuple[StreamSaver, str] | None:
+    """The saver of a graph and the thread that a session is; None for what is no graph of ours.
+
+    `anywhere`: the session may be in another store than the graph's (an export, opened in memory): then it is a saver
+    for that one.
+    """
     saver = getattr(graph, "checkpointer", None)
     if not isinstance(saver, StreamSaver):
         return None
     thread = thread_of(saver.prefix, session) if session.startswith(f"{saver.prefix}/") else None
-    if thread is None or not same_place(saver.client, client):
+    if thread is not None and anywhere and not same_place(saver.client, client):
+        there = Client._over(client._core)  # pyright: ignore[reportPrivateUsage]
+        saver = StreamSaver(there, prefix=saver.prefix, serde=saver.serde)
+    elif thread is None or not same_place(saver.client, client):
         raise ValueError(f"session {session!r} is no thread of the graph's StreamSaver")
     return saver, thread
 

@@ -16,7 +16,7 @@ from langgraph.errors import GraphInterrupt
 from langgraph.pregel._messages import StreamMessagesHandler  # pyright: ignore[reportPrivateUsage]
 
 from agentstream import AgentStreamError
-from agentstream_langgraph._people import error_of, question_of
+from agentstream_langgraph._people import error_of, form, question_of
 
 if TYPE_CHECKING:
     from agentstream.adapters import Deltas, Hold, Watched
@@ -197,12 +197,12 @@ class Telling(StreamMessagesHandler, GraphCallbackHandler):
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def custom(self, ns: tuple[str, ...], data: Any) -> None:
-        """What a node wrote to the stream itself, in its recorded form."""
+        """What a node writes to the stream itself."""
         with self._lock:
             self._custom += 1
             number = self._custom
         key = "/".join([self._run, *(["|".join(ns)] if ns else []), f"c{self._hold.number}.{number}"])
-        self._put("custom", key, {"data": data})
+        self._put("custom", key, {"data": form(data)})
 
     def _call(self, run_id: UUID, metadata: dict[str, Any], kind: str, name: str) -> None:
         task = _task(metadata)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -206,16 +207,21 @@ def test_callers_cannot_corrupt_what_others_are_given(way: str) -> None:
         assert values(StreamSaver(client), third)["m"] == messages
 
 
-def test_unchanged_elements_are_shared_between_entries_and_never_within_one() -> None:
-    twice = [{"same": "x" * 200}, {"same": "x" * 200}]
+@pytest.mark.parametrize("made", [lambda: {"same": "x" * 200}, lambda: HumanMessage("x" * 200, id="1")])
+def test_unchanged_elements_are_shared_between_entries_and_never_within_one(made: Callable[[], Any]) -> None:
+    twice = [made(), made()]
     with Client("memory:") as client:
         saver = StreamSaver(client)
         first = put(saver, checkpoint({"m": twice}))
-        put(saver, checkpoint({"m": twice, "n": 1}, n="1"), first, new=["n"])
-        one, other = (found.checkpoint["channel_values"]["m"] for found in saver.list(config()))
-        assert one == other == twice
-        assert one[0] is not one[1]
-        assert one[0] is other[0]
+        second = put(saver, checkpoint({"m": twice, "n": 1}, n="1"), first, new=["n"])
+        put(saver, checkpoint({"m": twice, "o": [*twice, made()], "n": 1}), second, new=["o"])
+        found = [found.checkpoint["channel_values"] for found in saver.list(config())]
+        assert [one["m"] for one in found] == [twice] * 3
+        latest = {id(each) for each in (*found[0]["m"], *found[0]["o"])}
+        assert len(latest) == 5
+        assert all(one["m"][0] is not one["m"][1] for one in found)
+        assert found[1]["m"][0] is found[2]["m"][0]
+        assert id(found[1]["m"][0]) in latest
 
 
 def test_a_large_value_that_does_not_change_is_written_once() -> None:

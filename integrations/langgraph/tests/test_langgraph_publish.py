@@ -13,14 +13,17 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from agentstream_langgraph import StepsNotRecorded, StreamSaver, follow, publish
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.config import get_stream_writer
+from langgraph.errors import GraphDrained
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.runtime import RunControl
 from langgraph.types import Command, interrupt
 from langgraph_kit import Xor, client_on
 
@@ -154,7 +157,7 @@ def test_however_it_is_called(client: Client, way: str) -> None:
     assert [step.kind for step in state.steps if step.kind != "node"] == ["model", "model"]
     assert all(step.outcome is not None for step in state.steps)
     custom = [event.value for event in session.events() if event.type == "custom"]
-    assert custom == [{"at": "answer"}] * (1 if way in ("stream messages", "astream messages") else 2)
+    assert custom == [{"at": "answer"}] * 2
     said = [message["id"] for message in state.messages if message["role"] == "assistant"]
     assert said == list(session.output().texts), "the final message closes the tokens under its id"
 
@@ -254,6 +257,19 @@ def test_one_that_is_left_is_abandoned_and_goes_on(client: Client) -> None:
     assert len(session.state().runs) == 1
 
 
+def test_one_that_is_drained_is_abandoned_and_goes_on(client: Client) -> None:
+    control = RunControl()
+    control.request_drain()
+    graph = publish(built(StreamSaver(client)), client)
+    with pytest.raises(GraphDrained):
+        graph.invoke(given(), THREAD, control=control)
+    session = client.session("langgraph/t")
+    assert session.status() == "abandoned"
+    assert graph.invoke(None, THREAD)["log"][-1] == "end"
+    assert session.status() == "finished"
+    assert len(session.state().runs) == 1
+
+
 @pytest.mark.parametrize("durability", ["sync", "async"])
 def test_one_that_is_cancelled_is_abandoned_and_goes_on(client: Client, durability: Any) -> None:
     async def main() -> None:
@@ -305,8 +321,14 @@ def test_with_another_saver_only_what_is_published_is_there(client: Client) -> N
 
 
 def test_its_settings_are_kept(client: Client) -> None:
-    graph = publish(built(StreamSaver(client)), client).with_config(THREAD)
+    class Hears(BaseCallbackHandler):
+        def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
+            heard.append(kwargs.get("name"))
+
+    heard: list[Any] = []
+    graph = publish(built(StreamSaver(client)), client).with_config(THREAD, callbacks=[Hears()])
     graph.invoke(given())
+    assert {"first", "sub", "answer", "last"} <= set(heard)
     assert client.session("langgraph/t").status() == "finished"
     assert graph.get_state(THREAD).values["log"] == ["answer", "answer", "answer", "end"]
 
