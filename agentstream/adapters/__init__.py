@@ -60,6 +60,7 @@ from agentstream.sessions.codec import decode, encode
 from agentstream.sessions.ids import fresh_id
 from agentstream.sessions.items import parse_range, write_ranges
 from agentstream.sessions.log import Log
+from agentstream.sessions.openers import Looked, Opener
 from agentstream.sessions.state import State, fold
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ __all__ = [
     "Hold",
     "Lane",
     "Log",
+    "Looked",
+    "Opener",
     "Recorder",
     "Served",
     "Sleep",

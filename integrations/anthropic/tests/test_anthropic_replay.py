@@ -28,7 +28,7 @@ from anthropic_kit import (
     streamed,
     sync_client,
 )
-from sdk_kit import check_async_surface, check_offline, check_surface
+from sdk_kit import check_async_surface, check_calls_were_named_live, check_offline, check_surface
 from support.provider import Behaviour
 
 from agentstream import Client, agent, step
@@ -139,8 +139,7 @@ def test_what_the_model_said_is_in_the_session(tmp_path: Path) -> None:
         assert {found.kind for found in state.steps} == {"model"}
         deltas = [event.value for event in session.events() if event.type == "delta"]
         assert {delta["kind"] for delta in deltas} == {"args", "reasoning", "text"}
-        for call in state.tool_calls:
-            assert "".join(one["text"] for one in deltas if one["target"] == call["id"]) == call["arguments"]
+        check_calls_were_named_live(session.events(), state.messages)
         said = "".join(
             one["text"] for one in deltas if one["kind"] == "text" and one["target"] == state.messages[1]["id"]
         )

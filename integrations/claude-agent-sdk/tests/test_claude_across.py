@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from agentstream_claude import StreamSessionStore
 from claude_agent_sdk import get_session_messages_from_store, list_sessions_from_store
-from claude_kit import MODEL, Claude, asked, key_of, options, place
+from claude_kit import LEAVES_STREAMS, MODEL, Claude, asked, key_of, options, place
 
 from agentstream import Client, Messages, SessionExists
 
@@ -28,6 +28,8 @@ TALK: list[Any] = [
     {"role": "assistant", "content": [{"type": "text", "text": "It was sent."}]},
 ]
 """A conversation with Claude, in the form of its API."""
+
+pytestmark = LEAVES_STREAMS
 
 
 @pytest.fixture

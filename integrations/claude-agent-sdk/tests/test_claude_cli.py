@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 from uuid import uuid4
 
 import claude_worker
 import pytest
 from agentstream_claude import StreamSessionStore
-from claude_kit import Claude, asked, key_of, options, place
+from claude_kit import LEAVES_STREAMS, Claude, asked, key_of, options, place
+from sdk_kit import check_calls_were_named_live, programs_in, ran
 
 from agentstream import Client
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "followed.py"
 
 
-# The oldest releases leave their streams to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    yield
-    gc.collect()
+pytestmark = LEAVES_STREAMS
 
 
 @pytest.fixture
@@ -118,7 +112,8 @@ def test_a_killed_program_is_resumed_from_its_record(provider: Claude, tmp_path:
             seen: list[Any] = []
             for event in session.follow():
                 seen.append(event)
-                if event.type == "tool_call":
+                said = {found.value["kind"] for found in seen if found.type == "delta"}
+                if "args" in said and "tool_call" in {found.type for found in seen}:
                     break
             process.send_signal(signal.SIGKILL)
             process.wait(60)
@@ -128,6 +123,7 @@ def test_a_killed_program_is_resumed_from_its_record(provider: Claude, tmp_path:
         texts = [event.value["text"] for event in seen if event.type == "delta" and event.value["kind"] == "text"]
         assert "".join(texts).startswith("Let me see.")
         assert [event.type for event in seen].index("delta") < [event.type for event in seen].index("tool_call")
+        check_calls_were_named_live(seen, session.state().messages)
 
         async def main() -> None:
             again = options(store, place(provider), tmp_path / "two", work, resume=session_id)
@@ -164,6 +160,17 @@ def test_a_fork_at_a_message_goes_on_from_there(provider: Claude, tmp_path: Path
             assert await store.load(key) == before
 
     asyncio.run(main())
+
+
+def test_the_readmes_program(provider: Claude, tmp_path: Path) -> None:
+    program, *_ = programs_in(EXAMPLE.parents[1] / "README.md")
+    program = f"import asyncio\nasync def main():\n{indent(program, '    ')}\nasyncio.run(main())"
+    keys = options(StreamSessionStore(Client("memory:")), place(provider), tmp_path / "home", tmp_path).env
+    assert "you said: What is in this folder?" in ran(program, tmp_path, **keys)
+    with Client(tmp_path / ".agentstream") as client:
+        [found] = [each for each in client.sessions() if each.id.startswith("claude/")]
+        said = [message["role"] for message in client.session(found.id).state().messages]
+    assert said == ["user", "assistant"]
 
 
 def test_the_example(provider: Claude, tmp_path: Path) -> None:

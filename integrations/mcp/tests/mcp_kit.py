@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +25,18 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+def listening(port: int, alive: Callable[[], bool]) -> None:
+    """Waits until a server is up."""
+    limit = time.monotonic() + 60
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert alive(), "the server ended"
+        assert time.monotonic() < limit, "the server does not come up"
+        time.sleep(0.02)
+
+
 class Process:
     """A server in a process of its own, forked from one that has imported everything: that takes longer than a test."""
 
@@ -34,19 +46,11 @@ class Process:
         context.set_forkserver_preload(["mcp.server.mcpserver", "agentstream_mcp", "agentstream.client", "uvicorn"])
         self._process = context.Process(target=mcp_server.serve, args=(str(folder), self.port))
         self._process.start()
-        limit = time.monotonic() + 60
-        while not self._listens():
-            assert self._process.is_alive(), "the server ended"
-            assert time.monotonic() < limit, "the server does not come up"
-            time.sleep(0.02)
+        listening(self.port, self._process.is_alive)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/mcp"
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def kill(self) -> None:
         self._process.kill()

@@ -192,6 +192,49 @@ def test_a_step_is_named_and_asked_as_the_tool_was(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_fork_after_a_result_calls_only_what_came_after(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AsyncClient("memory:") as client, record(McpClient(server(tmp_path))) as asked:
+
+            @agent
+            async def adds() -> list[Any]:
+                found: list[Any] = []
+                for number in range(3):
+                    answer: Any = await asked.call_tool("add", {"a": number, "b": len(found)})
+                    found.append(answer.structured_content["sum"])
+                return found
+
+            session = client.session("s")
+            assert await session.run(adds) == [0, 2, 4]
+            calls = (await session.state()).steps
+            branch = await session.fork("b", at=calls[1].outcome)
+            assert await branch.run(adds) == [0, 2, 4]
+            assert effects(tmp_path) == ["add 0 0", "add 1 1", "add 2 2", "add 2 2"]
+            other = await session.fork("c", replace={calls[0].key: {"content": [], "structuredContent": {"sum": 70}}})
+            assert await other.run(adds) == [70, 2, 4]
+            assert (await other.replay(adds)).identical
+
+    asyncio.run(main())
+
+
+def test_the_hundredth_call_takes_no_more_than_the_first(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AsyncClient("memory:") as client, record(McpClient(server(tmp_path))) as asked:
+
+            @agent
+            async def asks() -> None:
+                for number in range(100, 200):
+                    await asked.call_tool("add", {"a": number, "b": number})
+
+            await client.session("s").run(asks)
+            events = [event async for event in client.session("s").events() if "#" in event.key]
+            assert len(events) == 200
+            sizes = [len(event.raw) for event in events]
+            assert sum(sizes[-20:]) <= 1.05 * sum(sizes[:20])
+
+    asyncio.run(main())
+
+
 def test_what_is_no_session_is_refused() -> None:
     with pytest.raises(TypeError, match="record takes"):
         record("nothing")  # type: ignore[type-var]

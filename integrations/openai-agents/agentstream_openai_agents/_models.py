@@ -16,6 +16,7 @@ from agents.models.default_models import get_default_model
 from agents.models.interface import Model
 
 from agentstream.adapters import StepCall, aopen_step, diverge, inside, recording
+from agentstream.adapters.ending import torn_down
 from agentstream.adapters.http.responses import Responses
 from agentstream.adapters.making import amade
 from agentstream_openai_agents._forms import (
@@ -216,7 +217,10 @@ async def _recorded(call: StepCall, request: _Request) -> AsyncGenerator[Any, No
         tape.cancelled()
         raise
     except GeneratorExit:
-        await tape.closed()
+        if torn_down():
+            call.abandon()
+        else:
+            await tape.closed()
         raise
     except Exception as error:
         await tape.broken(error)

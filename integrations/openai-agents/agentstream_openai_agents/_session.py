@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from agents import SessionSettings
+from agents import AgentsException, SessionSettings, UserError
 
 from agentstream import AsyncClient, AsyncSession, Client, NotFound, Session
-from agentstream.adapters import adrive, aopen_step
+from agentstream.adapters import adrive, aopen_step, muted
 from agentstream.adapters.appending import append_all
 from agentstream.adapters.here import run_here
 from agentstream.adapters.making import amade, atold
@@ -76,6 +78,8 @@ class AgentStreamSession:
         self.session_id = self.session.id
         self.session_settings: SessionSettings | None = session_settings
         self._here: WeakKeyDictionary[Any, Items] = WeakKeyDictionary()
+        self._held: WeakKeyDictionary[Any, list[Change]] = WeakKeyDictionary()
+        """By run: what the SDK added while a call's error went through it; recorded when the code goes on."""
         if compact is not None:
             self._compact = compact
             self.run_compaction = self._run_compaction  # the SDK asks whether there is one
@@ -91,8 +95,13 @@ class AgentStreamSession:
 
     async def add_items(self, items: list[TResponseInputItem], *, wrapper: Any = None) -> None:
         """Adds items at the end, all of them or none."""
-        if items:
-            await self._change(Change(ADD, list(items)))
+        if not items:
+            return
+        run, change = run_here(), Change(ADD, list(items))
+        if run is not None and _breaks_off():
+            self._held.setdefault(run, []).append(change)
+        else:
+            await self._change(change)
 
     async def pop_item(self, *, wrapper: Any = None) -> TResponseInputItem | None:
         """Takes the last item away and gives it back, None if there is none."""
@@ -147,6 +156,14 @@ class AgentStreamSession:
         run = run_here()
         if run is None:
             return await self._stored()
+        if not _breaks_off():
+            await self._settle(run)
+            return await self._items_in(run)
+        with muted():
+            before = await self._items_in(run) if run.session == self.session_id else await self._stored()
+        return reduce(applied, self._held.get(run, ()), before)
+
+    async def _items_in(self, run: Any) -> Items:
         if run.session != self.session_id:
             return await amade(await aopen_step(KIND, "get_items", {"session": self.session_id}), self._stored)
         if run not in self._here:
@@ -159,16 +176,22 @@ class AgentStreamSession:
         except NotFound:
             return []
 
+    async def _settle(self, run: Any) -> None:
+        """The code has gone on: what was held back is recorded."""
+        for change in self._held.pop(run, ()):
+            await self._change(change)
+
     async def _change(self, change: Change) -> Items:
         """Makes a change; gives the items that it changed."""
         run = run_here()
         if run is None:
             return await self._append(change)
+        await self._settle(run)
         said = {} if change.value is None else {"value": change.value}
         if run.session != self.session_id:
             asked = {"session": self.session_id, **said}
             return await amade(await aopen_step(KIND + "s", change.name, asked), lambda: self._append(change))
-        before = await self._items()
+        before = await self._items_in(run)
         await atold(KIND, change.name, said)
         self._here[run] = applied(before, change)
         return before
@@ -183,3 +206,16 @@ class AgentStreamSession:
         state = await self.session.state()
         event = state.find("items", keys[-1])
         return items_of(state.cut(event.index)) if event is not None else before
+
+
+def _breaks_off() -> bool:
+    """Whether the SDK is dealing with the error of a call, which ends what it does.
+
+    A step would say that the code went on from that error, and the call would not be made again. What the SDK itself
+    raises (a guardrail, too many turns) comes the same way on resume, and what the caller's code deals with is its own.
+    """
+    error = sys.exc_info()[1]
+    if error is None or (isinstance(error, AgentsException) and not isinstance(error, UserError)):
+        return False
+    trace = error.__traceback__  # its first frame is the one that the error has come to
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "agents"

@@ -53,7 +53,8 @@ class Tape:
         data = dumped(event)
         self._recorded.chunks.append(f"data: {to_json(data)}\n\n".encode())
         for delta in self._decoder.event("", "", data):
-            self._call.feed(self._known(delta.target), *delta[1:])
+            target, message = self._known(delta.target), self._known(delta.message or "")
+            self._call.feed(target, delta.text, delta.kind, delta.name, message)
         self._last = event
         self._request_id = getattr(getattr(event, "response", None), "_request_id", None) or self._request_id
 

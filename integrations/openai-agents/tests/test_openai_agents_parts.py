@@ -17,7 +17,10 @@ from agents import (
     GuardrailFunctionOutput,
     InputGuardrailTripwireTriggered,
     MaxTurnsExceeded,
+    RunHooks,
+    Runner,
     ToolOutputText,
+    UserError,
     function_tool,
     handoff,
     input_guardrail,
@@ -25,12 +28,20 @@ from agents import (
 )
 from agents.mcp import MCPServerStdio
 from agents.testing import assistant_message, function_call
-from agentstream_openai_agents import durable, instrument, run_durable, run_durable_streamed, run_durable_sync
+from agents.tool_context import ToolContext
+from agentstream_openai_agents import (
+    AgentStreamSession,
+    durable,
+    instrument,
+    run_durable,
+    run_durable_streamed,
+    run_durable_sync,
+)
 from openai_agents_kit import ANSWER, QUESTION, exchange, model, says, scripted
 from pydantic import BaseModel
 from support.provider import Behaviour, Provider
 
-from agentstream import AsyncClient, Client
+from agentstream import AsyncClient, Client, current_session
 
 
 async def kinds(session: Any) -> list[str]:
@@ -217,6 +228,94 @@ def test_a_tools_error_is_told_to_the_model_alike_and_a_failed_run_goes_on(tmp_p
             assert result.final_output == "done"
             assert str(result.to_input_list()).count("no such order") == 2
             assert tried == ["fail", "fail"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("memory", ["s", "another"])
+def test_calls_that_ask_the_same_are_told_apart_by_their_ids(tmp_path: Path, memory: str, *, stream: bool) -> None:
+    """The second was recorded first, and the first failed: when the run goes on that one alone is made again, though
+    the SDK has put what there was into its memory; and each has its own result."""
+
+    async def main() -> None:
+        drew: list[str] = []
+        recorded = asyncio.Event()
+
+        class InOrder(RunHooks[Any]):
+            async def on_tool_start(self, context: Any, agent: Any, tool: Any) -> None:
+                if context.tool_call_id == "c1":
+                    await recorded.wait()
+
+            async def on_tool_end(self, context: Any, agent: Any, tool: Any, result: Any) -> None:
+                recorded.set()
+
+        def made(*steps: Any) -> Agent[Any]:
+            @function_tool(failure_error_function=None)
+            def draw(context: ToolContext[Any]) -> str:
+                """Draws a card."""
+                drew.append(context.tool_call_id)
+                if drew == ["c2", "c1"]:
+                    raise ValueError("the cards fell down")
+                return f"{context.tool_call_id} drew"
+
+            return scripted(*steps, [assistant_message("done")], tools=[draw])[0]
+
+        async with AsyncClient(tmp_path) as client:
+            session, options = client.session("s"), {"memory": AgentStreamSession(client, memory)}
+
+            async def ran(agent: Agent[Any], **more: Any) -> Any:
+                if not stream:
+                    return await run_durable(agent, "hi", session, **options, **more)
+                result = run_durable_streamed(agent, "hi", session, **options, **more)
+                assert [event async for event in result.stream_events()]
+                return result
+
+            twice: Any = [function_call("draw", {}, call_id=id) for id in ("c1", "c2")]
+            with pytest.raises(Exception, match="fell down"):
+                await ran(made(twice), hooks=InOrder())
+            result = await ran(made())
+            given: Any = [item for item in result.to_input_list() if item.get("type") == "function_call_output"]
+            assert {item["call_id"]: item["output"] for item in given} == {"c1": "c1 drew", "c2": "c2 drew"}
+            assert drew == ["c2", "c1", "c1"]
+            held: Any = await AgentStreamSession(client, memory).get_items()
+            assert [item.get("call_id") for item in held] == [None, "c1", "c2", "c1", "c2", None]
+
+    asyncio.run(main())
+
+
+def test_an_error_that_code_goes_on_from_leaves_what_there_was_in_memory(tmp_path: Path) -> None:
+    """As outside of a run."""
+
+    async def main() -> None:
+        @function_tool(failure_error_function=None)
+        def draw(card: int) -> str:
+            """Draws a card."""
+            if card == 2:
+                raise ValueError("the cards fell down")
+            return "an ace"
+
+        def made() -> Any:
+            both: Any = [function_call("draw", {"card": card}, call_id=f"c{card}") for card in (1, 2)]
+            agent, _ = scripted(both, [assistant_message("never mind")], tools=[draw])
+            instrument(agent)
+
+            async def plays(elsewhere: str = "") -> str:
+                memory = AgentStreamSession(client, elsewhere) if elsewhere else AgentStreamSession(current_session())
+                try:
+                    return (await Runner.run(agent, "draw", session=memory)).final_output
+                except UserError:  # what is done here is the code's own, and recorded as ever
+                    return (await Runner.run(agent, "and now?", session=memory)).final_output
+
+            return plays
+
+        async with AsyncClient(tmp_path) as client:
+            session = client.session("s")
+            assert await session.run(made()) == await made()("plain") == "never mind"
+            items, plain = [await AgentStreamSession(client, name).get_items() for name in ("s", "plain")]
+            assert items == plain
+            report = await session.replay(made())
+            assert report.identical, report
 
     asyncio.run(main())
 

@@ -26,6 +26,7 @@ from agents.tool_context import ToolContext
 from agentstream_openai_agents import durable, instrument, run_durable, run_durable_streamed
 from openai import AsyncOpenAI, OpenAIError
 from openai_agents_kit import ANSWER, QUESTION, Points, conversation, scripted, support, told
+from sdk_kit import check_calls_were_named_live
 from support.provider import Behaviour, Provider, traffic
 
 from agentstream import AsyncClient, Client, Diverged, Redact, agent, outside_run, step
@@ -100,6 +101,8 @@ def test_real_models_replay_the_same_with_the_provider_gone(name: str, tmp_path:
             usage = [found.outcome.value["usage"] for found in state.steps if found.kind == "model" and found.outcome]
             assert all(each["input_tokens"] > 0 and each["output_tokens"] > 0 for each in usage)
             assert state.messages[-1]["parts"][0]["type"] in ("text", "tool_call")
+            if stream:
+                check_calls_were_named_live([event async for event in session.events()], state.messages)
 
     asyncio.run(main())
 
@@ -226,22 +229,22 @@ def test_the_outcome_is_durable_before_a_streams_last_event_is_handed_on(tmp_pat
         async with AsyncClient(tmp_path) as client:
 
             @agent
-            async def reads() -> list[bool]:
-                found: list[bool] = []
+            async def reads() -> list[Any]:
+                found: list[Any] = []
                 nothing: Any = {"previous_response_id": None, "conversation_id": None, "prompt": None}
                 events = model.stream_response(
                     None, "hi", ModelSettings(), [], None, [], ModelTracing.DISABLED, **nothing
                 )
-                async for _ in events:
+                async for event in events:
                     with outside_run():
                         async with AsyncClient(tmp_path) as other:
                             steps = (await other.session("s").state()).steps
-                            found.append(any(each.status == "finished" for each in steps))
+                            found.append([event.type, any(each.status == "finished" for each in steps)])
                 return found
 
             found = await client.session("s").run(reads)
-            assert found[-1] is True
-            assert not any(found[:-1])
+            assert [kind for kind, _ in found].index("response.completed") == len(found) - 1
+            assert [durable for _, durable in found] == [False] * (len(found) - 1) + [True]
 
     asyncio.run(main())
 
@@ -350,7 +353,9 @@ def test_rules_take_a_secret_out_before_anybody_sees_it(tmp_path: Path) -> None:
 TURNS = 100
 
 
-def test_a_hundred_turns_cost_in_proportion_to_what_is_new_in_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_hundred_turns_cost_in_proportion_to_what_is_new_in_them(tmp_path: Path, *, stream: bool) -> None:
+    """And, where they were streamed, to the bytes of that."""
     words = [
         f"{n:04d} " + " ".join(f"{(n * 7919 + k * 104729) % 99991:05d}" for k in range(160)) for n in range(2 * TURNS)
     ]
@@ -360,7 +365,7 @@ def test_a_hundred_turns_cost_in_proportion_to_what_is_new_in_them(tmp_path: Pat
         """Looks."""
         return words[at]
 
-    async def main() -> int:
+    async def main() -> tuple[int, int]:
         steps: Any = [
             [
                 assistant_message(words[TURNS + n], item_id=f"msg_{n}"),
@@ -370,16 +375,20 @@ def test_a_hundred_turns_cost_in_proportion_to_what_is_new_in_them(tmp_path: Pat
         ]
         made, _ = scripted(*steps, [assistant_message("done")], tools=[look])
         async with AsyncClient(tmp_path) as client:
-            result = await run_durable(made, "hi", client.session("s"), max_turns=None)
-            return len(json.dumps(result.to_input_list()))
+            if not stream:
+                result: Any = await run_durable(made, "hi", client.session("s"), max_turns=None)
+                return len(json.dumps(result.to_input_list())), 0
+            result = run_durable_streamed(made, "hi", client.session("s"), max_turns=None)
+            raw = [event async for event in result.stream_events() if event.type == "raw_response_event"]
+            return len(json.dumps(result.to_input_list())), sum(len(json.dumps(told(event))) for event in raw)
 
-    items = asyncio.run(main())
+    items, sent = asyncio.run(main())
     [database] = tmp_path.rglob("*.db")
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     disk = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
-    assert disk <= 3 * items, f"{disk / items:.2f}"
+    assert disk <= 3 * items + 0.4 * sent, f"{disk / items:.2f}, {sent / items:.2f}"
 
 
 def test_the_group_is_the_session(tmp_path: Path) -> None:

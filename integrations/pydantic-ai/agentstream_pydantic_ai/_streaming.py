@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import zlib
 from collections.abc import AsyncIterator
 from functools import cache
@@ -13,6 +12,7 @@ from pydantic_ai.messages import ModelResponse, ModelResponseStreamEvent, PartEn
 from pydantic_ai.models import CompletedStreamedResponse, ModelRequestParameters, StreamedResponse
 
 from agentstream.adapters import StepCall, diverge, muted
+from agentstream.adapters.ending import torn_down
 from agentstream_pydantic_ai._messages import dump_events, load_events, response_of, told_response
 from agentstream_pydantic_ai._telling import Live, said, usage_of
 
@@ -79,7 +79,7 @@ class Tape:
             return
         if isinstance(cause, asyncio.CancelledError):
             call.cancel(self._result(LEFT)[0])
-        elif sys.is_finalizing() or not isinstance(cause, (Exception, GeneratorExit, type(None))):
+        elif torn_down() or not isinstance(cause, (Exception, GeneratorExit, type(None))):
             call.abandon()
         else:
             result, usage = self._if_left()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
-from sdk_kit import ran
+from sdk_kit import programs_in, ran
 from support.provider import Provider, traffic
 
 HERE = Path(__file__).parents[1]
@@ -22,7 +21,7 @@ def test_the_example(tmp_path: Path) -> None:
 
 
 def test_the_readmes_first_program_remembers_what_was_said(tmp_path: Path) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text("utf-8"), re.DOTALL)
+    (program,) = programs_in(HERE / "README.md")
     first, last = traffic("openai-responses-tool-call")
     asked = {"input": [{"role": "user", "content": "Where is order A1?"}]}
     with Provider([replace(last, path=first.path, request=asked)]) as provider:

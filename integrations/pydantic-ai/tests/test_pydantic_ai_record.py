@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -241,17 +242,20 @@ def test_secrets_are_taken_out_before_anything_is_written(tmp_path: Path) -> Non
 def test_a_hundred_turns_are_stored_linearly(streamed: bool, tmp_path: Path) -> None:
     """At most three times what is new; with what was streamed, 0.4 of its pieces besides. Late turns as small as
     early ones."""
-    question, text = "What do you say to that? " * 8, "A word of some length, and then another. " * 5
+    drawn = random.Random(1)
+
+    def words(count: int) -> str:
+        return " ".join(f"word{drawn.randrange(10**6)}" for _ in range(count))
 
     async def main() -> None:
         pieces = 0
 
         def answer(messages: Sequence[ModelMessage], info: AgentInfo) -> ModelResponse:
-            return says(text)
+            return says(words(20))
 
         async def speak(messages: Sequence[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
             nonlocal pieces
-            for word in text.split(" "):
+            for word in words(20).split(" "):
                 pieces += 250  # bytes that a provider sends for a token
                 yield f"{word} "
 
@@ -263,7 +267,7 @@ def test_a_hundred_turns_are_stored_linearly(streamed: bool, tmp_path: Path) -> 
             async def turn(prompts: int) -> int:
                 said: list[ModelMessage] = []
                 for number in range(prompts):
-                    prompt = f"{number}: {question}"
+                    prompt = f"{number}: {words(20)}"
                     if streamed:
                         async with agent.run_stream(prompt, message_history=said) as result:
                             await result.get_output()

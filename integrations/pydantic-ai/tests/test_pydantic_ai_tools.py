@@ -12,6 +12,7 @@ import pytest
 from agentstream_pydantic_ai import Recorded, durable, history, run_durable
 from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, ImageUrl, ModelRetry, RunContext, ToolReturn, UnexpectedModelBehavior
+from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import ToolFailed
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
@@ -220,6 +221,46 @@ def test_an_error_of_a_tool_is_tried_again_where_nobody_saw_it(tmp_path: Path) -
             assert asked == ["model:1", "model:2"]
             (tool,) = [found for found in (await session.state()).steps if found.kind == "tool"]
             assert len(tool.attempts) == 2
+
+    asyncio.run(main())
+
+
+def test_calls_that_ask_the_same_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+    """The second was recorded first, and the first failed: when the run goes on each has its own result."""
+
+    async def main() -> None:
+        drew: list[str] = []
+        recorded = asyncio.Event()
+
+        class InOrder(AbstractCapability[Any]):
+            async def before_tool_execute(self, ctx: Any, *, call: Any, tool_def: Any, args: Any) -> Any:
+                if call.tool_call_id == "c1":
+                    await recorded.wait()
+                return args
+
+            async def after_tool_execute(self, ctx: Any, *, call: Any, tool_def: Any, args: Any, result: Any) -> Any:
+                recorded.set()
+                return result
+
+        twice = ModelResponse(parts=[ToolCallPart("draw", {}, tool_call_id=id) for id in ("c1", "c2")])
+        player = Agent(scripted(twice, says("done")), name="player", capabilities=[Recorded(), InOrder()])
+
+        @player.tool
+        async def draw(ctx: RunContext[Any]) -> str:
+            drew.append(str(ctx.tool_call_id))
+            if drew == ["c2", "c1"]:
+                raise ConnectionError("the cards fell down")
+            return f"{ctx.tool_call_id} drew"
+
+        async with AsyncClient(tmp_path) as client:
+            session = client.session("s")
+            with pytest.raises(ConnectionError):
+                await run_durable(player, "go", session)
+            assert await run_durable(player, "go", session) == "done"
+            told = [part for message in history(await session.state()) for part in message.parts]
+            given = {part.tool_call_id: part.content for part in told if isinstance(part, ToolReturnPart)}
+            assert given == {"c1": "c1 drew", "c2": "c2 drew"}
+            assert drew == ["c2", "c1", "c1"]
 
     asyncio.run(main())
 
