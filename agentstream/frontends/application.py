@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from agentstream.errors import AgentStreamError, Locked, NotFound, StoreError
+from agentstream.frontends.left import Left
 from agentstream.frontends.views import AgUiView, AiSdkView, View
 from agentstream.protocol.errors import InvalidRequest
 from agentstream.protocol.http import HttpResponse
@@ -43,6 +44,7 @@ class Application(Shell):
         super().__init__(settings)
         self.client = client
         self._reading: set[asyncio.Task[Any]] = set()
+        self._left = Left()
 
     def serves(self, path: str) -> bool:
         """Whether a request to this path is for this app."""
@@ -52,6 +54,7 @@ class Application(Shell):
         """Ends every response: readers come again with the id that they had. The client stays open."""
         for task in self._reading:
             task.cancel()
+        self._left.close()
 
     def _problem(self, exchange: Exchange, error: Exception) -> HttpResponse | None:
         if isinstance(error, (InvalidRequest, ValueError)):
@@ -79,27 +82,41 @@ class Application(Shell):
         if not token.covers(quote(session, safe="/")):
             raise Refused(problem(403, "forbidden", f"this token is for sessions below {token.prefix!r}"))
         query = dict(exchange.query())
-        handle = self.client.session(session)
-        view = AgUiView(handle, query) if found["form"] == "ag-ui" else AiSdkView(handle, query)
-        await view.read(_first(exchange, query))
+        view = await self._view(session, found["form"], query, _first(exchange, query))
         if view.nothing():
             return HttpResponse(204, view.headers())
         if exchange.method == "HEAD":
             return HttpResponse(200, view.headers())
         await exchange.start({**view.headers(), "access-control-expose-headers": _EXPOSED})
-        await self._until_gone(exchange, _sent(exchange, view))
+        if await self._until_gone(exchange, _sent(exchange, view)):
+            self._left.put((session, found["form"], _asked(query)), view)
         return None
 
-    async def _until_gone(self, exchange: Exchange, work: Any) -> None:
+    async def _view(self, session: str, form: str, query: dict[str, str], first: int | None) -> View:
+        """What is to be sent: of a session whose reader has just left it is known what came before."""
+        known = self._left.take((session, form, _asked(query)), first)
+        if known is not None:
+            with suppress(ValueError):  # the id is another session's by now
+                await known.read(first)
+                return known
+        handle = self.client.session(session)
+        view = AgUiView(handle, query) if form == "ag-ui" else AiSdkView(handle, query)
+        await view.read(first)
+        return view
+
+    async def _until_gone(self, exchange: Exchange, work: Any) -> bool:
+        """Ends when the work does or its reader is gone; whether nothing went wrong."""
         task = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(exchange.hung_up())
         self._reading.add(task)
+        well = True
         try:
             await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
             if task.done() and not task.cancelled():
                 task.result()
         except AgentStreamError as error:
             _log.warning("%s: %s", exchange.path, error)  # deleted, or the store is gone: who comes again is told so
+            well = False
         finally:
             self._reading.discard(task)
             for one in (task, gone):
@@ -107,6 +124,12 @@ class Application(Shell):
             await asyncio.gather(task, gone, return_exceptions=True)
         with suppress(OSError):
             await exchange.part(b"", more=False)
+        return well
+
+
+def _asked(query: dict[str, str]) -> frozenset[tuple[str, str]]:
+    """What makes one sequence another, wherever it is read from."""
+    return frozenset((name, value) for name, value in query.items() if name != "startIndex")
 
 
 def _first(exchange: Exchange, query: dict[str, str]) -> int | None:

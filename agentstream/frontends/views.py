@@ -15,9 +15,13 @@ from agentstream.frontends.ai_sdk import AiSdk
 if TYPE_CHECKING:
     from agentstream.session import AsyncSession
     from agentstream.sessions.events import Event
+    from agentstream.sessions.positions import Position
 
 HEARTBEAT = 15.0
 """Seconds after which a comment is sent where there is nothing else: proxies keep the connection."""
+
+KEPT = 2000
+"""Of what was sent, how much is kept for who comes again."""
 
 AT_ONCE = 200
 """Events that are read before others on the event loop get their turn."""
@@ -33,23 +37,42 @@ class View(ABC):
         self.session = session
         self.query = query
         self.sent: list[Any] = []
-        """All there was when it was asked for."""
+        """The end of the sequence: all there was when it was asked for, later the last of it."""
+        self.begin = 0
+        """How much of the sequence stands before that."""
         self.first = 0
         self.asked: int | None = None
-        self._seen = 0
+        self.seen = 0
+        """How many events are taken."""
+        self._last: Position | None = None
+
+    @property
+    def count(self) -> int:
+        """How long the sequence is."""
+        return self.begin + len(self.sent)
+
+    def knows(self, first: int | None) -> bool:
+        """Whether a reader who has all before `first` can be given the rest."""
+        return first is not None and self.begin <= first <= self.count
 
     async def read(self, first: int | None) -> None:
-        """Reads what there is."""
+        """Reads what there is, or has come since.
+
+        ValueError where this is no more the session that was read: its id was used again.
+        """
         self.asked = first
-        async for event in self.session.events():
-            self._seen = event.index + 1
-            self.take(event, self.sent)
-            if self._seen % AT_ONCE == 0:
+        async for event in self.session.events(start=self._last):
+            self._take(event)
+            if self.seen % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        self.first = max(0, len(self.sent) + first if first is not None and first < 0 else first or 0)
+        self.first = max(0, self.count + first if first is not None and first < 0 else first or 0)
+
+    def _take(self, event: Event) -> None:
+        self.seen, self._last = event.index + 1, event.position
+        self.take(event)
 
     @abstractmethod
-    def take(self, event: Event, into: list[Any]) -> None:
+    def take(self, event: Event) -> None:
         """Adds what an event adds to the sequence."""
 
     @property
@@ -75,24 +98,28 @@ class View(ABC):
         """The response, piece by piece; None where nothing came for a while."""
         begins = b"".join(_data(each) for each in self.beginning())
         number = self.first
-        told = b"".join(_data(each, at) for at, each in enumerate(self.sent[number:], number))
-        count = len(self.sent)
-        self.sent = []
+        told, number = self._since(number)
         yield begins + told
         if self.live:
-            async for events in _batches(self.session, self._seen):
-                more: list[Any] = []
-                for event in events:
-                    self.take(event, more)
-                    if not self.live:
-                        break
-                shown = b"".join(_data(each, at) for at, each in enumerate(more, count) if at >= number)
-                count += len(more)
+            async for event in _coming(self.session, self.seen):
+                if event is not None:
+                    self._take(event)
+                shown, number = self._since(number)
                 yield shown or None
                 if not self.live:
                     break
         for each in self.ending():
             yield each
+
+    def _since(self, number: int) -> tuple[bytes, int]:
+        """What is to be sent to who has all before this number, and the number that comes next."""
+        first = max(number - self.begin, 0)
+        told = b"".join(_data(each, at) for at, each in enumerate(self.sent[first:], self.begin + first))
+        number = max(number, self.count)
+        if len(self.sent) > 2 * KEPT:
+            self.begin = self.count - KEPT
+            del self.sent[:-KEPT]
+        return told, number
 
 
 class AgUiView(View):
@@ -106,17 +133,17 @@ class AgUiView(View):
     async def read(self, first: int | None) -> None:
         await super().read(first)
         if self._joins and first is None:
-            self.first = len(self.sent)
+            self.first = self.count
 
-    def take(self, event: Event, into: list[Any]) -> None:
-        into += self._translation.add(event)
+    def take(self, event: Event) -> None:
+        self.sent += self._translation.add(event)
 
     @property
     def live(self) -> bool:
         return self._translation.run is not None or self.query.get("live") == "1"
 
     def nothing(self) -> bool:
-        return not self.live and self.first >= len(self.sent)
+        return not self.live and self.first >= self.count
 
     def beginning(self) -> list[Any]:
         return self._translation.opening() if self._joins and self.asked is None else []
@@ -132,7 +159,7 @@ class AiSdkView(View):
         self._found = False
         self._passed = False
 
-    def take(self, event: Event, into: list[Any]) -> None:
+    def take(self, event: Event) -> None:
         if self._passed:
             return
         translation = self._translation
@@ -143,9 +170,9 @@ class AiSdkView(View):
                 self._passed, self._end = True, before
             return
         if translation.begins:
-            into.clear()
+            self.sent, self.begin = [], 0
         self._found = self._found or translation.run is not None
-        into += chunks
+        self.sent += chunks
 
     @property
     def live(self) -> bool:
@@ -165,15 +192,15 @@ class AiSdkView(View):
 
     async def read(self, first: int | None) -> None:
         await super().read(first)
-        self._tail = len(self.sent) - 1
+        self._tail = self.count - 1
 
     def ending(self) -> list[bytes]:
         ends = self._end if self._passed else self._translation.ending()
         return [*(_data(chunk) for chunk in ends), b"data: [DONE]\n\n"]
 
 
-async def _batches(session: AsyncSession, start: int) -> AsyncIterator[list[Event]]:
-    """The events that come, as they come; [] where none did for a while."""
+async def _coming(session: AsyncSession, start: int) -> AsyncIterator[Event | None]:
+    """The events that come, as they come; None where none did for a while."""
     events = session.follow(start=start)
     waiting: asyncio.Future[Event] | None = None
     try:
@@ -181,14 +208,14 @@ async def _batches(session: AsyncSession, start: int) -> AsyncIterator[list[Even
             waiting = waiting or asyncio.ensure_future(anext(events))
             done, _ = await asyncio.wait((waiting,), timeout=HEARTBEAT)
             if not done:
-                yield []
+                yield None
                 continue
             try:
                 event = waiting.result()
             except StopAsyncIteration:
                 return
             waiting = None
-            yield [event]
+            yield event
     finally:
         if waiting is not None:
             waiting.cancel()

@@ -14,7 +14,7 @@ from agentstream.inspector.documents.cutting import Cutter
 from agentstream.inspector.failures import failure
 from agentstream.inspector.requests import Failed
 from agentstream.sessions.diff import diff
-from agentstream.sessions.edits import Misfit, check_outcome, first_outcome, other_input, other_message
+from agentstream.sessions.edits import Misfit, first_outcome, other_input, other_message, other_outcome, recorded_result
 from agentstream.sessions.ids import checked_id
 from agentstream.sessions.log import locate
 from agentstream.sessions.naming import find_step
@@ -111,21 +111,19 @@ def cut_of(state: State, asked: ForkRequest) -> Cut:
         return Cut(at)
     if edit.kind == "outcome":
         step = _step(state, edit.step)
-        if not asked.untyped:
-            check_outcome(state, step.key, edit.value, "the outcome")
+        value = other_outcome(step, edit.value, untyped=asked.untyped, where="the outcome")
         if step.outcome is None:
             raise Misfit(f"{step.name} has no outcome that could be another one", hint="fork before it, and resume")
-        recorded = step.stored_result if step.error is None else None
-        return Cut(first_outcome(state, [step.key]), recorded, edit.value, {step.key: edit.value})
+        return Cut(first_outcome(state, [step.key]), recorded_result(step), edit.value, {step.key: value})
     if edit.kind == "message":
         if edit.index is None:
             raise Failed(400, "invalid", "index says which message is another one")
         other = other_message(state, edit.index, edit.value, untyped=asked.untyped, where="the message")
-        return Cut(other.at, state.events[edit.index].value, other.value, message=(other.key, other.value))
+        return Cut(other.at, state.events[edit.index].value, other.form, message=(other.key, other.value))
     run = state.run
     names = list(run.arguments) if run is not None else []
     call = other_input(state, edit.value, names, untyped=asked.untyped, where="the input")
-    return Cut(call.at, run.stored_arguments if run is not None else None, call.arguments)
+    return Cut(call.at, run.encoded_arguments if run is not None else None, call.form)
 
 
 async def _tried(inspector: Inspector, asked: ForkRequest, state: State, new_id: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from agentstream.inspector.documents.compared import pair_document, steps_docume
 from agentstream.inspector.documents.cutting import EXPORTED
 from agentstream.inspector.documents.details import Details, raw_document
 from agentstream.inspector.documents.listing import summary_document
+from agentstream.inspector.documents.messages import conversation_document
 from agentstream.inspector.documents.states import state_document
 from agentstream.inspector.files import FOLDER
 from agentstream.inspector.held import Told
@@ -71,7 +72,7 @@ def embedded_documents(
         state = state.cut(at) if at is not None and name == session else state
         alive = status_of(state) != "abandoned"
         if redact is not None:
-            state = redacted(state, Rules(redact, core.backend), alive=alive)
+            state = yield from redacted(core, state, Rules(redact, core.backend), alive=alive)
         found[name] = Told(state, prices, sealed=sealed, alive=alive)
         found[name].make_all()
     summaries = (yield from sessions(core, Query())) if lists else []
@@ -123,22 +124,21 @@ def _session(told: Told, below: Branch | None) -> dict[str, Any]:
         del document["row"]
         if document["step"] is not None:
             number = document["step"]["number"]
-            steps.setdefault(number, document["step"])
-            document["step"] = number
+            if steps.setdefault(number, document["step"]) == document["step"]:  # not of an earlier attempt
+                document["step"] = number
         if document["run"] is not None:
             runs.setdefault(document["run"]["id"], document["run"])
             document["run"] = document["run"]["id"]
         document["raw"] = raw_document(event, 1_000_000)
         events.append(document)
+    open_until = min([told.size, *told.refused])
     return {
         "lines": [{"head": told.head()}, *told.rows, {"ready": told.size}],
         "events": events,
         "steps": [steps.get(number) for number in range(max(steps, default=-1) + 1)],
         "runs": runs,
-        "states": {
-            str(cut): state_document(told.state.cut(cut), told.prices)
-            for cut in kept_cuts(min([told.size, *told.refused]))
-        },
+        "states": {str(cut): state_document(told.state.cut(cut), told.prices) for cut in kept_cuts(open_until)},
+        "conversation": conversation_document(told.state.cut(open_until), limits=EXPORTED),
     }
 
 

@@ -83,6 +83,12 @@ async def state(inspector: Inspector, request: Request) -> None:
     await request.answer(await inspector.state(_session(asked), at))
 
 
+async def conversation(inspector: Inspector, request: Request) -> None:
+    asked = request.parameters()
+    last = min(_number(asked, "last", MOST_EVENTS), MOST_LISTED)
+    await request.answer(await inspector.conversation(_session(asked), _number(asked, "at"), last))
+
+
 async def raw(inspector: Inspector, request: Request) -> None:
     asked = request.parameters()
     await request.answer(await inspector.raw(_session(asked), _number(asked, "at")))
@@ -199,6 +205,7 @@ ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "events": {"GET": events},
     "find": {"GET": find},
     "state": {"GET": state},
+    "conversation": {"GET": conversation},
     "raw": {"GET": raw},
     "value": {"GET": value},
     "tree": {"GET": tree},

@@ -19,6 +19,7 @@ from agentstream.inspector.documents.beginnings import add_beginnings
 from agentstream.inspector.documents.cutting import at_pointer
 from agentstream.inspector.documents.details import Details, raw_document
 from agentstream.inspector.documents.listing import listing_document
+from agentstream.inspector.documents.messages import conversation_document
 from agentstream.inspector.documents.rows import STEP
 from agentstream.inspector.documents.states import state_document
 from agentstream.inspector.exporting import embedded_documents, page_with, read_page
@@ -145,6 +146,13 @@ class Inspector:
         if not 0 <= at <= size:
             raise Failed(404, "not_found", f"session {session!r} has {size} events; there is no cut at {at}")
         return await asyncio.to_thread(lambda: state_document(held.told.readable(at), self.prices))
+
+    async def conversation(self, session: str, at: int, last: int) -> dict[str, Any]:
+        """The last messages of what was said before a cut."""
+        held = await self.sessions.current(session)
+        if not 0 <= at <= held.told.size:
+            raise Failed(404, "not_found", f"session {session!r} has {held.told.size} events; there is no cut at {at}")
+        return await asyncio.to_thread(lambda: conversation_document(held.told.readable(at), last))
 
     async def find(self, session: str, text: str, after: int) -> dict[str, Any]:
         """The events that say a text, from `after` on; as far as one answer goes."""

@@ -17,6 +17,7 @@ import "./style/page.css";
 import "./style/panes.css";
 import "./style/parts.css";
 import "./style/icons.css";
+import "./style/narrow.css";
 
 void source; // first of all: it takes the token out of the URL
 keepTheme();

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import worlds
 from inspector_kit import Page, looked
 from worlds import EVIL
 
 from agentstream import Client
+from agentstream.sessions.events import write_event
 
 
 def test_what_it_says_of_itself(recorded_store: Path) -> None:
@@ -152,6 +154,73 @@ def test_the_state_at_every_cut(recorded_store: Path) -> None:
         assert rewound["steps"]["total"] > (await page.get("state", session="rewound"))["steps"]["total"]
 
     looked(recorded_store, test)
+
+
+def test_what_was_said_stands_in_messages_requests_and_results(store: Path) -> None:
+    call = {"type": "tool_call", "id": "c1", "name": "look", "arguments": '{"at": 7}'}
+    asked = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is A1?"}]}
+    with Client(store) as client:
+        client.session("loop").append("note", {"n": 1})
+        step = {"kind": "model", "name": "m", "input": asked, "fingerprint": "f"}
+        tool = {"kind": "tool", "name": "look", "input": {"id": "c1"}, "fingerprint": "t"}
+        events = [
+            *worlds.begun("r1", "support", {}),
+            write_event("step", "r1/0/0#1", step, claim=1),
+            write_event("message", "r1/0/0#1/m", {"id": "same", **worlds.said("assistant", call)}, claim=1),
+            write_event("outcome", "r1/0/0#1", {"result": {}}, claim=1),
+            write_event("step", "r1/0/1#1", tool, claim=1),
+            write_event("outcome", "r1/0/1#1", {"result": "lost"}, claim=1),
+            write_event("step", "r1/0/2#1", {"kind": "model", "name": "m", "input": {}, "fingerprint": "f"}, claim=1),
+            # some give all their answers one id
+            write_event("message", "r1/0/2#1/m", {"id": "same", **worlds.said("assistant", "It is lost.")}, claim=1),
+        ]
+        worlds.write(client, "loop", events)
+
+    async def test(page: Page) -> None:
+        whole = await page.get("conversation", session="loop", at=12)
+        told = [(each["index"], each["role"], each["parts"][0]) for each in whole["messages"]]
+        assert [(index, role) for index, role, _ in told] == [
+            (None, "system"),
+            (5, "user"),
+            (6, "assistant"),
+            (9, "tool"),
+            (11, "assistant"),
+        ]
+        assert told[1][2]["text"] == "Where is A1?"
+        assert told[2][2]["name"] == "look"
+        assert told[3][2]["result"] == "lost"
+        assert told[4][2]["text"] == "It is lost."
+        latest = await page.get("conversation", session="loop", at=12, last=2)
+        assert (latest["total"], latest["messages"]) == (5, whole["messages"][3:])
+        assert (await page.get("conversation", session="loop", at=5))["total"] == 0
+        await page.get("conversation", session="loop", at=13, fails=404)
+
+    looked(store, test)
+
+
+def test_rows_say_what_people_can_read(store: Path) -> None:
+    packed = {"t": "msgpack", "z": "O76NdQo5wb8G2SJKooIYR2LzKAA="}
+    result = {"role": "tool", "parts": [{"type": "tool_result", "id": "c", "content": "it is lost"}]}
+    node = {"kind": "node", "name": "tools", "result": None, "kept": "g1h4Uw3Z"}
+    checkpoint = {"step": 1, "ns": "team:1", "head": "wxodE4kM", "values": {"words": {"v": ["a"]}, "__m": packed}}
+    told = [
+        ("message", "m", result, "it is lost"),
+        ("step", "g1/0/3#1", node, ""),
+        ("checkpoint", "1f", checkpoint, 'step 1, ns team:1, words: ["a"]'),
+        ("write", "1.w1", {"kept": "a1lS", "values": {"0": {"v": ["b"]}, "1": packed}}, '["b"]'),
+        ("custom", "c", {"data": {"at work": 1}}, '{"at work": 1}'),
+        ("answer", "a", {"question": "q", "value": True, "by": "ada"}, "true by ada"),
+    ]
+    with Client(store) as client:
+        client.session("graph").append("note", {"n": 1})
+        events = [write_event(kind, key, value, claim=1) for kind, key, value, _ in told]
+        worlds.write(client, "graph", [write_event("claim", "1.n", {"nonce": "n"}, claim=1), *events])
+
+    async def test(page: Page) -> None:
+        _, *rows = await page.rows("graph")
+        assert [row[16] for row in rows[3:-1]] == [text for *_, text in told]
+
+    looked(store, test)
 
 
 def test_the_tree_of_a_family(recorded_store: Path) -> None:

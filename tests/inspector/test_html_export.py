@@ -76,6 +76,7 @@ def test_it_holds_what_the_page_would_ask_for(recorded_store: Path, exported: An
         for at, state in kept["states"].items():
             assert state == await page.get("state", session="chat", at=at)
         assert len(kept["states"]) == len(kept["events"]) + 1
+        assert kept["conversation"] == await page.get("conversation", session="chat", at=len(kept["events"]))
 
     looked(recorded_store, test)
 

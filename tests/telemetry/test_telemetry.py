@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import openai_kit
@@ -15,6 +17,7 @@ from support.provider import Provider
 from telemetry_kit import Seen, attributes, parent_of
 
 from agentstream import Client, RunWaiting, agent, ask, export_spans, spawn, step, uninstrument
+from agentstream.telemetry import semantics
 
 SECRET = "what was said in confidence"
 
@@ -268,3 +271,18 @@ else:
     raise AssertionError("no error")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_its_names_are_those_of_the_conventions() -> None:
+    from opentelemetry.semconv._incubating.attributes import error_attributes, gen_ai_attributes
+    from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
+
+    places = (error_attributes, gen_ai_attributes, gen_ai_metrics)
+    known = {value for place in places for value in vars(place).values() if isinstance(value, str)}
+    used = set(re.findall(r'"((?:gen_ai|error)\.[\w.]+)"', Path(semantics.__file__).read_text(encoding="utf-8")))
+    assert {semantics.OPERATION, semantics.TOKENS, semantics.DURATION, semantics.ERROR} <= used
+    assert used <= known
+    operations = {each.value for each in gen_ai_attributes.GenAiOperationNameValues}
+    assert {"invoke_agent", "execute_tool", "chat", "embeddings"} <= operations
+    providers = {each.value for each in gen_ai_attributes.GenAiProviderNameValues}
+    assert set(semantics._PROVIDERS.values()) <= providers  # pyright: ignore[reportPrivateUsage]

@@ -7,7 +7,7 @@ from typing import Any
 
 from agentstream.inspector.documents.cutting import SHOWN, Cut, Cutter, Limits, brief
 from agentstream.inspector.documents.rows import TEXT
-from agentstream.sessions.comparing import Pair, Said, compare_messages, compare_steps, told
+from agentstream.sessions.comparing import Pair, Said, compare_messages, compare_steps
 from agentstream.sessions.diff import diff
 from agentstream.sessions.state import State
 from agentstream.sessions.views.folded import comparable
@@ -63,8 +63,7 @@ def pair_document(left: State, right: State, by: str, number: int, limits: Limit
         said = compare_messages(left, right)[number]
         return _whole(said.left, said.right, said, limits)
     pair = compare_steps(left, right).pairs[number]
-    left_told, right_told = (told(step) if step is not None else None for step in (pair.left, pair.right))
-    return _whole(left_told, right_told, pair, limits)
+    return _whole(*pair.sides, pair, limits)
 
 
 def _whole(left: Any, right: Any, pair: Pair | Said, limits: Limits) -> dict[str, Any]:

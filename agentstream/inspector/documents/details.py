@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentstream.inspector.documents.closed import refusal_document
 from agentstream.inspector.documents.cutting import SHOWN, Cutter, Limits
-from agentstream.inspector.documents.messages import message_document, redacted_in
+from agentstream.inspector.documents.messages import LONGER, cut_message, redacted_in
 from agentstream.inspector.documents.rows import INDEX, MARK, STEP, TYPE
-from agentstream.inspector.documents.steps import question_document, run_document, step_document
+from agentstream.inspector.documents.steps import attempt_document, question_document, run_document, step_document
 from agentstream.sessions.events import Event, StepKey
 from agentstream.sessions.views.rows import event_head
 from agentstream.sessions.views.values import resolved_value
@@ -30,7 +31,7 @@ class Details:
         self._told = told
         self._branches = branches
         self._limits = limits
-        self._steps: dict[int, dict[str, Any]] = {}
+        self._steps: dict[tuple[int, int], dict[str, Any]] = {}
 
     def of(self, index: int) -> dict[str, Any]:
         """The document of one event. IndexError where there is none."""
@@ -38,7 +39,7 @@ class Details:
         cutter = Cutter(self._limits)
         step = self._step_of(row[STEP], event)
         run = self._run_of(event) if step is None else None
-        told_step = self._step(step, row[STEP], cutter) if step is not None else None
+        told_step = self._step(step, row[STEP], event, cutter) if step is not None else None
         told_run = run_document(run, cutter) if run is not None else None
         refusal = self._told.refused.get(index)
         value, cuts = cutter.cut(resolved_value(event, self._told.items) if refusal is None else None)
@@ -61,12 +62,20 @@ class Details:
             "commands": self._commands(index + 1),
         }
 
-    def _step(self, step: Step, number: int, cutter: Cutter) -> dict[str, Any]:
-        if number not in self._steps:
+    def _step(self, step: Step, number: int, event: Event, cutter: Cutter) -> dict[str, Any]:
+        """The step that an event is of, as it stood with the event's attempt; all its attempts are named."""
+        key = StepKey.parse(event.key if event.type in ("step", "outcome") else event.key.rpartition("/")[0])
+        until = key.attempt if key is not None else step.attempt
+        tried = tuple(each for each in step.attempts if each.number <= until) or step.attempts
+        if (number, until) not in self._steps:
             last = self._last_run
-            told = step_document(step, number, last.status if last is not None else None, self._told.prices, cutter)
-            self._steps[number] = {**told, "deltas": len(self._made_by(step, number, "delta"))}
-        return self._steps[number]
+            status = last.status if last is not None else None
+            then = replace(step, attempts=tried)
+            told = step_document(then, number, status, self._told.prices, cutter)
+            attempts = [attempt_document(each) for each in step.attempts]
+            told |= {"attempts": attempts, "deltas": len(self._made_by(then, number, "delta"))}
+            self._steps[number, until] = told
+        return self._steps[number, until]
 
     def _made_by(self, step: Step, number: int, kind: str) -> list[int]:
         """The events of a type that a step's last attempt made: they stand between its start and its outcome."""
@@ -93,13 +102,13 @@ class Details:
 
     def _message(self, event: Event, row: Sequence[Any]) -> dict[str, Any] | None:
         if event.type == "message":
-            return message_document(Cutter(self._limits).cut(resolved_value(event, self._told.items))[0])
+            return self._cut(resolved_value(event, self._told.items))
         step = self._step_of(row[STEP], event) if event.type in ("step", "delta", "outcome") else None
         if step is None:
             return None
         for index in self._made_by(step, row[STEP], "message")[-1:]:
             value = resolved_value(self._told.events[index], self._told.items)
-            whole = {**message_document(Cutter(self._limits).cut(value)[0]), "index": index}
+            whole = {**self._cut(value), "index": index}
             return whole if event.type != "delta" else None
         return self._coming(step, row[STEP]) if step.outcome is None else None
 
@@ -119,7 +128,10 @@ class Details:
         if not parts:
             return None
         made = {"role": "assistant", "parts": list(parts.values())}
-        return {**message_document(Cutter(self._limits).cut(made)[0]), "coming": True}
+        return {**self._cut(made), "coming": True}
+
+    def _cut(self, message: Any) -> dict[str, Any]:
+        return cut_message(message, Cutter(LONGER if self._limits == SHOWN else self._limits))
 
     def _question(self, event: Event) -> dict[str, Any] | None:
         if event.mark is not None or event.type not in ("question", "answer", "step", "outcome"):

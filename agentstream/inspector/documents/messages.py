@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from agentstream.inspector.documents.cutting import Cutter, Limits
+from agentstream.sessions import codec
+from agentstream.sessions.conversions.conversation import placed_conversation
 from agentstream.sessions.references import ref_in
 from agentstream.sessions.secrets import TAG
+
+if TYPE_CHECKING:
+    from agentstream.sessions.state import State
 
 Part = dict[str, Any]
 
 _TEXTS = ("text", "reasoning")
+
+
+LONGER = Limits(100_000, 500, 300_000)
+"""How much of messages is given where the rest of an event's document is given as `SHOWN`: they are to be read."""
+
+
+def conversation_document(state: State, last: int | None = None, limits: Limits = LONGER) -> dict[str, Any]:
+    """The last messages of all that was said, by a message or in what a model was asked, each with its event."""
+    found = placed_conversation(state)
+    shown = found[max(len(found) - last, 0) :] if last is not None else found
+    cutter = Cutter(limits)
+    # the latest are what is looked at: they are not those that are cut where there is too much
+    told = [{"index": index, **cut_message(_stored(said), cutter)} for index, said in reversed(shown)]
+    return {"at": state.index, "total": len(found), "messages": told[::-1]}
+
+
+def cut_message(value: Any, cutter: Cutter) -> dict[str, Any]:
+    """A message's value as it is given; `cut` says whether that is all of it."""
+    told, cuts = cutter.cut(value)
+    return {**message_document(told), "cut": bool(cuts)}
+
+
+def _stored(said: dict[str, Any]) -> Any:
+    """A message as it is recorded: what was read of it may be bytes or an attachment."""
+    return codec.encode({name: said[name] for name in ("role", "parts") if name in said}).data
 
 
 def message_document(value: Any) -> dict[str, Any]:

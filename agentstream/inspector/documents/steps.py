@@ -31,7 +31,7 @@ def step_document(step: Step, number: int, run_status: str | None, prices: Price
         "name": step.name,
         "effect": step.effect,
         "status": status_of(step, run_status),
-        "attempts": [_attempt(attempt) for attempt in step.attempts],
+        "attempts": [attempt_document(attempt) for attempt in step.attempts],
         "start": start.index,
         "outcome": outcome.index if outcome is not None else None,
         "at": at(start),
@@ -114,7 +114,8 @@ def in_ms(moment: Any) -> int | None:
     return round(moment.timestamp() * 1000) if moment is not None else None
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def attempt_document(attempt: Attempt) -> dict[str, Any]:
+    """One attempt of a step: its events, and how it ended."""
     outcome = attempt.outcome
     error = mapping(outcome, "error") or None
     cancelled = _says(outcome, "cancelled")

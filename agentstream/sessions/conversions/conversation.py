@@ -34,7 +34,7 @@ from agentstream.sessions.steps import error_line, field, text
 if TYPE_CHECKING:
     from agentstream.sessions.events import Event
     from agentstream.sessions.items import Items
-    from agentstream.sessions.state import State
+    from agentstream.sessions.state import State, Step
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _CALL_IDS = ("call_id", "tool_call_id", "id")
@@ -42,16 +42,37 @@ _CALL_IDS = ("call_id", "tool_call_id", "id")
 
 def conversation(state: State) -> list[Message]:
     """The messages of a session in order, each in the form of `parts.py`, with the time it was recorded at."""
+    told, _ = _told(state)
+    results = [_result(call, step) for call, step in _steps_of_calls(state, told)]
+    return [*told.leading(), *told.messages, *results]
+
+
+def placed_conversation(state: State) -> list[tuple[int | None, Message]]:
+    """The messages of a session, each with the event that told it first; a result of a step stands where that ended.
+
+    None of a system prompt, which leads: any of the requests may have told it.
+    """
+    told, places = _told(state)
+    found: list[tuple[int, Message]] = [(places[id(said)], said) for said in told.messages]
+    for call, step in _steps_of_calls(state, told):
+        if step.outcome is not None:
+            found.append((step.outcome.index, _result(call, step)))
+    found.sort(key=lambda each: each[0])
+    return [*((None, said) for said in told.leading()), *found]
+
+
+def _told(state: State) -> tuple[Conversation, dict[int, int]]:
+    """What was said, but for results of steps, and the indexes of the events that said it first, by message."""
     told = Conversation(state.items)
+    places: dict[int, int] = {}
     left = left_out(state)
     for event in state.of_type("message", "step"):
         if event.index in left:
             continue
         if event.type == "step" or not _failed(state, event.key.rpartition("/")[0]):
-            told.add(event)
-    for call, result in _results_of_steps(state, told):
-        told.messages.append(message("tool", [{"type": "tool_result", "id": call, **result}]))
-    return [*told.leading(), *told.messages]
+            for said in told.add(event):
+                places.setdefault(id(said), event.index)
+    return told, places
 
 
 def _failed(state: State, step: str) -> bool:
@@ -60,21 +81,23 @@ def _failed(state: State, step: str) -> bool:
     return field(outcome, "error") is not None
 
 
-def _results_of_steps(state: State, told: Conversation) -> list[tuple[str, dict[str, Any]]]:
-    """By the id of a call that no message answers: what its step gave, of the steps that were keyed by such an id."""
+def _steps_of_calls(state: State, told: Conversation) -> list[tuple[str, Step]]:
+    """The calls that no message answers, and their steps: those that were keyed by such an id and have ended."""
     missing = told.calls.keys() - told.results.keys()
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Step] = {}
     for step in state.steps if missing else ():
-        if step.kind != "tool" or step.outcome is None:
+        if step.kind != "tool" or step.outcome is None or (step.error is None and step.status != "finished"):
             continue
         call = call_of(step.input)
-        if call is None or call not in missing:
-            continue
-        if step.error is not None:
-            found[call] = {"content": error_line(step.error), "is_error": True}
-        elif step.status == "finished":
-            found[call] = {"content": step.result}
+        if call is not None and call in missing:
+            found[call] = step
     return list(found.items())
+
+
+def _result(call: str, step: Step) -> Message:
+    """What a tool's step gave, as a message says it."""
+    failed = {"content": error_line(step.error), "is_error": True} if step.error is not None else None
+    return message("tool", [{"type": "tool_result", "id": call, **(failed or {"content": step.result})}])
 
 
 def call_of(asked: Any) -> str | None:
@@ -97,7 +120,8 @@ class Conversation:
         self.results: dict[str, Part] = {}
         self._given: set[tuple[str, str]] = set()
         """Every result that was told, by its call and text."""
-        self._ids: dict[str, Message] = {}
+        self._ids: dict[str, tuple[Message, str]] = {}
+        """By its id: a message, and the step that said it."""
         self._renamed: dict[str, str] = {}
         """Ids of calls that a framework told the model in the place of those it had given."""
         self._spoken: dict[Any, list[int]] = {}
@@ -112,7 +136,7 @@ class Conversation:
         """Takes the next event; what was said by it that was not known: messages, and those that were told anew."""
         self._fresh = []
         if event.type == "message":
-            self._message(whole_value(event), event.timestamp)
+            self._message(whole_value(event), event.timestamp, event.key.partition("#")[0] if "#" in event.key else "")
         elif event.type == "step" and text(event, "kind") == "model":
             request = self._reader.request(event)
             if request is not None:
@@ -126,8 +150,8 @@ class Conversation:
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
-    def _message(self, value: Any, timestamp: str | None) -> None:
-        """Takes a recorded message."""
+    def _message(self, value: Any, timestamp: str | None, step: str) -> None:
+        """Takes a recorded message; `step` is the one that said it."""
         parts = parts_of(value)
         if not parts:
             return
@@ -135,15 +159,18 @@ class Conversation:
             parts = parts_of_line(parts)
         given = value if isinstance(value, dict) else {}
         role, id = role_of(given), given.get("id")
-        before = self._ids.get(id) if isinstance(id, str) and id else None
-        if before is not None and before["role"] == role:
+        before, earlier = self._ids.get(id, (None, "")) if isinstance(id, str) and id else (None, "")
+        another = bool(step and earlier and step != earlier)  # a model that gives each of its answers one id
+        if before is not None and before["role"] == role and not another:
             told = self._taken(before, parts)
             before["parts"] = [*before["parts"], *told] if is_line(given) else told
             self._fresh.append(before)
             return
         if self._said_just_now(role, parts):
             return
-        self._add(role, parts, timestamp, id=id, model=given.get("model"))
+        made = self._add(role, parts, timestamp, id=id, model=given.get("model"))
+        if isinstance(id, str):
+            self._ids[id] = made, step
 
     def _said_just_now(self, role: str, parts: list[Part]) -> bool:
         """Whether the same was told in another way: by a request, or by a framework above the model's client."""
@@ -170,8 +197,6 @@ class Conversation:
         self.messages.append(made)
         made["parts"] = self._taken(made, parts)
         self._fresh.append(made)
-        if isinstance(more.get("id"), str):
-            self._ids[more["id"]] = made
         return made
 
     def _taken(self, of: Message, parts: list[Part]) -> list[Part]:

@@ -133,7 +133,9 @@ class Rows:
             told = asked_last(value, self.state.items) if event.type == "step" else self._answer(event)
             if told is not None:
                 return told
-        return value_text(event, value)
+        told = value_text(event, value)
+        # what an engine tells of has neither: it stands in the messages and checkpoints
+        return "" if told == "null" and row.kind in (KIND, "node") else told
 
     def _answer(self, event: Event) -> str | None:
         """What a model's step said, where a message of it tells."""

@@ -25,7 +25,7 @@ def stored_value(event: Event) -> Any:
     except ValueError:
         return event.value
     value = raw.get("value") if isinstance(raw, dict) and event.type else raw
-    return value["data"] if isinstance(value, dict) and value.keys() == {"data"} else value
+    return value["data"] if isinstance(value, dict) and value.keys() - {"claim"} == {"data"} else value
 
 
 def resolved_value(event: Event, items: Items) -> Any:
@@ -50,7 +50,7 @@ def value_text(event: Event, value: Any) -> str:
     if kind == "tool_call":
         return plain(value.get("arguments"))
     if kind == "step":
-        return compact(value["input"]) if "input" in value else compact(value)
+        return compact(value["input"]) if "input" in value else _outcome_text(value)
     if kind == "run":
         return compact(value["arguments"]) if "arguments" in value else compact(value)
     if kind == "outcome":
@@ -61,6 +61,10 @@ def value_text(event: Event, value: Any) -> str:
         return _session_text(value)
     if kind == "claim":
         return f"claim {event.claim}"
+    if kind == "answer" and "value" in value:
+        return f"{compact(value['value'])} by {plain(value['by'])}" if value.get("by") else compact(value["value"])
+    if kind in ("checkpoint", "write"):
+        return _graph_text(value)
     if kind == "rewind":
         return f"back to {compact(value.get('to'))}"
     if kind == "item" and (count := count_of(value.get("items"))) is not None:
@@ -111,6 +115,8 @@ def _part_text(part: Any) -> str:
             return part["file"]
         if part.get("type") == "tool_call":
             return f"{plain(part.get('name'))}({plain(part.get('arguments'))})"
+        if part.get("type") == "tool_result":
+            return plain(next((part[name] for name in ("content", "result") if name in part), part))
     return compact(part)
 
 
@@ -122,6 +128,16 @@ def _outcome_text(value: dict[str, Any]) -> str:
 
 def _error_text(value: dict[str, Any]) -> str:
     return f"{plain(value.get('name'))}: {plain(value.get('text'))}"
+
+
+def _graph_text(value: dict[str, Any]) -> str:
+    """What a graph's checkpoint or write says that people can read: the rest is packed for the graph alone."""
+    told = [f"{name} {plain(value[name])}" for name in ("step", "source", "ns") if value.get(name) not in (None, "")]
+    values = value.get("values")
+    for name, form in values.items() if isinstance(values, dict) else ():
+        if isinstance(form, dict) and "v" in form:
+            told.append(compact(form["v"]) if name.isdecimal() else f"{name}: {compact(form['v'])}")
+    return ", ".join(told)
 
 
 def _session_text(value: dict[str, Any]) -> str:

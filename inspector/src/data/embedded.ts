@@ -1,7 +1,7 @@
 // An exported page: the documents stand in the page itself, and nothing is asked of anybody.
 
 import { Refused, type Source } from "./contract";
-import type { About, Compared, Detail, Found, Json, Listing, PairDetail, Row, Run, State, Step, TreeNode } from "./types";
+import type { About, Compared, Detail, Found, Json, Listing, PairDetail, Row, Run, Spoken, State, Step, TreeNode } from "./types";
 
 /** An event as an export keeps it: what several events share stands once. */
 type KeptEvent = Omit<Detail, "row" | "step" | "run"> & { step: Step | number | null; run: Run | string | null };
@@ -10,6 +10,8 @@ interface Kept {
   lines: unknown[];
   events: KeptEvent[];
   states: Record<string, State>;
+  /** All that was said, as it stands at the end. */
+  conversation?: Spoken;
   steps?: Step[];
   runs?: Record<string, Run>;
 }
@@ -78,6 +80,12 @@ export function embedded(): Source | null {
         return event(path, query["session"], Number(query["at"])).raw ?? missing(path, "the stored text");
       case "state":
         return nearest(session(path, query["session"]), Number(query["at"])) ?? missing(path, "the state there");
+      case "conversation": {
+        const at = Number(query["at"]);
+        const all = session(path, query["session"]).conversation?.messages ?? missing(path, "what was said");
+        const said = all.filter((each) => (each.index ?? -1) < at);
+        return { at, total: said.length, messages: said.slice(-Number(query["last"])) } satisfies Spoken;
+      }
       case "compare":
         return compared(query) ?? missing(path, "this comparison");
       case "compare/pair":

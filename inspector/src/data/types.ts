@@ -158,6 +158,15 @@ export interface Message {
   parts: Part[];
   /** It is not said whole yet. */
   coming?: boolean;
+  /** It is longer than what is given here. */
+  cut?: boolean;
+}
+
+/** The last messages of what was said before a cut; `index` is the event that told one first, null of a prompt that leads. */
+export interface Spoken {
+  at: number;
+  total: number;
+  messages: (Message & { index: number | null })[];
 }
 
 export interface Question {

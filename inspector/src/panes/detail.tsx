@@ -98,7 +98,7 @@ function Body({ row }: { row: Row }): JSX.Element {
         />
       );
     case "messages":
-      return <Loaded asked={conversation.value} at={cursor.value} show={(found) => <Conversation events={found} />} />;
+      return <Loaded asked={conversation.value} at={cursor.value} show={(found) => <Conversation spoken={found} />} />;
     case "raw":
       return <Loaded asked={raw.value} at={row[INDEX]} show={(found) => <RawText raw={found} />} />;
   }

@@ -1,25 +1,21 @@
 // Messages as people read them.
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
-import type { Detail, Json, Message, Part } from "../data/types";
-import { asked } from "../parts/asked";
+import { useMemo, useState } from "preact/hooks";
+import type { Json, Message, Part, Spoken } from "../data/types";
 import { bytes, plain } from "../parts/format";
 import { wrapped } from "../parts/lines";
 import { LONGEST, Markdown } from "../parts/markdown";
 import { Tree } from "../parts/tree";
 import { Window } from "../parts/window";
-import { messagesShown, PAGE, state } from "../state/details";
+import { messagesShown, PAGE } from "../state/details";
 import { select } from "../state/moving";
 
-/** The messages that count at the cut, the latest ones. */
-export function Conversation({ events }: { events: Detail[] }): JSX.Element {
-  const [only] = events;
-  const model = only?.step?.kind === "model" && only.type !== "message" ? only : null;
-  if (model) return <Request detail={model} />;
-  const all = state.value.value?.messages.length ?? events.length;
-  const earlier = all - events.length;
-  if (!events.length) return <p class="quiet">No message counts up to here, and no model was asked.</p>;
+/** What was said before the cut, the latest of it: by messages, and in what models were asked. */
+export function Conversation({ spoken }: { spoken: Spoken }): JSX.Element {
+  const { messages, total } = spoken;
+  const earlier = total - messages.length;
+  if (!total) return <p class="quiet">Nothing was said up to here.</p>;
   return (
     <div class="conversation">
       {earlier > 0 && (
@@ -27,43 +23,20 @@ export function Conversation({ events }: { events: Detail[] }): JSX.Element {
           {earlier} earlier
         </button>
       )}
-      {events.map((each) => each.message && <Said key={each.index} message={each.message} index={each.index} />)}
-    </div>
-  );
-}
-
-/** What a model was given and said: the conversation, where nothing else recorded it. */
-function Request({ detail }: { detail: Detail }): JSX.Element {
-  const given = asked(detail.step?.input) ?? [];
-  const earlier = given.length - messagesShown.value;
-  return (
-    <div class="conversation">
-      <p class="quiet">
-        As the model was given it in{" "}
-        <button class="link" onClick={() => select(detail.step!.start)}>
-          step:{detail.step!.number}
-        </button>
-      </p>
-      {earlier > 0 && (
-        <button class="link" onClick={() => (messagesShown.value += PAGE)}>
-          {earlier} earlier
-        </button>
-      )}
-      {given.slice(-messagesShown.value).map((each, place) => (
-        <Said key={place} message={each} />
+      {messages.map((each, place) => (
+        <Said key={total - messages.length + place} message={each} index={each.index} />
       ))}
-      {detail.type === "outcome" && detail.message && <Said message={detail.message} />}
     </div>
   );
 }
 
-export function Said({ message, index }: { message: Message; index?: number }): JSX.Element {
+export function Said({ message, index }: { message: Message; index?: number | null }): JSX.Element {
   return (
     <article class="said" data-role={message.role}>
       <header>
         <b>{plain(message.role)}</b>
         {message.coming && <span class="quiet">is coming…</span>}
-        {index !== undefined && (
+        {typeof index === "number" && (
           <button class="link" onClick={() => select(index)}>
             {index}
           </button>
@@ -72,6 +45,7 @@ export function Said({ message, index }: { message: Message; index?: number }): 
       {message.parts.map((part, place) => (
         <Piece key={place} part={part} />
       ))}
+      {message.cut && <p class="cut">Cut here. {typeof index === "number" ? `Event ${index} has the whole value.` : "The value below can be loaded whole."}</p>}
     </article>
   );
 }
@@ -91,14 +65,14 @@ function Piece({ part }: { part: Part }): JSX.Element {
       return (
         <div class="call">
           <code>→ {plain(part.name ?? "")}</code>
-          <Tree value={part.arguments ?? null} label={`Arguments of ${part.name ?? "a tool"}`} />
+          <Tree value={read(part.arguments)} label={`Arguments of ${part.name ?? "a tool"}`} />
         </div>
       );
     case "tool_result":
       return (
         <div class={part.error ? "call failed" : "call"}>
           <code>← {part.error ? "failed" : "result"}</code>
-          <Tree value={part.result ?? null} label="Result of a tool" />
+          <Result value={read(part.result)} />
         </div>
       );
     case "file":
@@ -112,6 +86,20 @@ function Piece({ part }: { part: Part }): JSX.Element {
     default:
       return <Tree value={(part.value ?? part) as Json} label={part.type} />;
   }
+}
+
+/** Arguments and results often are JSON in a text. */
+function read(value: Json | undefined): Json {
+  if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value ?? null;
+  try {
+    return JSON.parse(value) as Json;
+  } catch {
+    return value;
+  }
+}
+
+function Result({ value }: { value: Json }): JSX.Element {
+  return typeof value === "string" ? <Text text={value} /> : <Tree value={value} label="Result of a tool" />;
 }
 
 const FIRST = 20_000;
@@ -135,10 +123,10 @@ function Text({ text }: { text: string }): JSX.Element {
 }
 
 function Lines({ text }: { text: string }): JSX.Element {
-  const lines = wrapped(text, 90);
+  const lines = useMemo(() => wrapped(plain(text), 90), [text]);
   return (
     <div class="lines">
-      <Window count={lines.length} height={18} render={(at) => <div key={at}>{plain(lines[at]!) || " "}</div>} />
+      <Window count={lines.length} height={18} render={(at) => <div key={at}>{lines[at] || " "}</div>} />
     </div>
   );
 }

@@ -16,7 +16,7 @@ export function RawText({ raw }: { raw: Raw }): JSX.Element {
   const [whole, setWhole] = useState<Raw | null>(null);
   const [pretty, setPretty] = useState(true);
   const large = raw.raw.length > LARGE && whole !== raw;
-  const lines = useMemo(() => wrapped(shown(large ? raw.raw.slice(0, FIRST) : raw.raw, pretty && raw.valid && !large), 100), [raw, large, pretty]);
+  const lines = useMemo(() => wrapped(plain(shown(large ? raw.raw.slice(0, FIRST) : raw.raw, pretty && raw.valid && !large)), 100), [raw, large, pretty]);
   return (
     <>
       {!raw.valid && (
@@ -44,7 +44,7 @@ export function RawText({ raw }: { raw: Raw }): JSX.Element {
         </button>
       </div>
       <div class="lines code">
-        <Window count={lines.length} height={18} render={(at) => <div key={at}>{plain(lines[at]!) || " "}</div>} />
+        <Window count={lines.length} height={18} render={(at) => <div key={at}>{lines[at] || " "}</div>} />
       </div>
     </>
   );

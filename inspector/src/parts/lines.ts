@@ -68,8 +68,8 @@ function addText(found: Line[], value: string, line: Pick<Line, "path" | "depth"
   const open = shown.opened.get(line.path) ?? (shown.loaded.has(line.path) || (value.length < 2000 && line.depth < 3));
   if (!open) return void found.push({ ...line, text: plain(JSON.stringify(value.slice(0, 300))), tone: "text", open });
   found.push({ ...line, text: `${line.cut ? "the first " : ""}${value.length.toLocaleString("en")} characters`, tone: "shape", open });
-  for (const text of wrapped(value, Math.max(20, shown.columns - 2 * line.depth))) {
-    found.push({ path: line.path, depth: line.depth + 1, name: null, text: plain(text), tone: "wrapped", open: null, cut: null });
+  for (const text of wrapped(plain(value), Math.max(20, shown.columns - 2 * line.depth))) {
+    found.push({ path: line.path, depth: line.depth + 1, name: null, text, tone: "wrapped", open: null, cut: null });
   }
 }
 

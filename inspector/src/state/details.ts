@@ -3,7 +3,7 @@
 import { effect, signal } from "@preact/signals";
 import { Refused } from "../data/contract";
 import { source } from "../data/source";
-import { type Detail, INDEX, KIND, type Problem, type Raw, type State } from "../data/types";
+import { type Detail, INDEX, type Problem, type Raw, type Spoken, type State } from "../data/types";
 import { changed, rows, version } from "./rows";
 import { cursor, session, tab } from "./view";
 
@@ -18,7 +18,7 @@ const nothing = { at: -1, value: null, problem: null };
 export const detail = signal<Asked<Detail>>(nothing);
 export const state = signal<Asked<State>>(nothing);
 export const raw = signal<Asked<Raw>>(nothing);
-export const conversation = signal<Asked<Detail[]>>(nothing);
+export const conversation = signal<Asked<Spoken>>(nothing);
 /** How many messages of the conversation are shown. */
 export const PAGE = 12;
 export const messagesShown = signal(PAGE);
@@ -56,13 +56,8 @@ async function stateAt(at: number, abort: AbortSignal): Promise<State> {
   return states.get(at) ?? remember(states, at, await source.get<State>("state", { session: session.value, at }, abort));
 }
 
-async function conversationAt(at: number, abort: AbortSignal): Promise<Detail[]> {
-  const { messages } = await stateAt(at, abort);
-  if (messages.length) return await details(messages.slice(-messagesShown.value), abort);
-  // nothing was said by itself: what the model was given last says it
-  for (let index = at - 1; index >= 0; index--) if (rows[index]![KIND] === "model") return await details([index], abort);
-  return [];
-}
+const conversationAt = (at: number, abort: AbortSignal) =>
+  source.get<Spoken>("conversation", { session: session.value, at, last: messagesShown.peek() }, abort);
 
 export function problemOf(error: unknown): Problem {
   if (error instanceof Refused) return error.problem;
@@ -107,7 +102,7 @@ async function ask(index: number, at: number, open: string, abort: AbortSignal):
     }
   };
   await into(detail, index, async () => (await details([index], abort))[0]);
-  if (open !== "detail" && open !== "raw") await into(state, at, () => stateAt(at, abort));
+  if (open === "state" || open === "diff") await into(state, at, () => stateAt(at, abort));
   if (open === "messages") await into(conversation, at, () => conversationAt(at, abort));
   if (open === "raw") await into(raw, index, () => source.get<Raw>("raw", { session: session.value, at: index }, abort));
   if (abort.aborted) return;

@@ -255,7 +255,7 @@ def test_a_request_to_a_model_is_read_as_a_conversation(look: Looking) -> None:
     made = {"id": "c1", "type": "function", "function": {"name": "lookup", "arguments": '{"id": "A1"}'}}
     asked = [
         {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": [{"type": "input_text", "text": "Where is **A1**?"}]},
+        {"role": "user", "content": [{"type": "text", "text": "Where is **A1**?"}]},
         {"role": "assistant", "content": None, "tool_calls": [made]},
         {"role": "tool", "tool_call_id": "c1", "content": '{"status": "lost"}'},
         {"type": "function_call_output", "call_id": "c2", "output": "gone"},
@@ -268,7 +268,7 @@ def test_a_request_to_a_model_is_read_as_a_conversation(look: Looking) -> None:
         write(client, "loop", [*begun("r1", "support", {}), write_event("step", "r1/0/0#1", step, claim=1)])
     page = at_rest(look("/s/loop?tab=messages"))
     said = page.get_by_role("tabpanel").locator(".said")
-    expect(said).to_have_count(7)
+    expect(said).to_have_count(6)
     expect(said.nth(1).locator("strong")).to_have_text("A1")
     expect(said.nth(2)).to_contain_text('id: "A1"')
     expect(said.nth(3)).to_contain_text('status: "lost"')
@@ -276,6 +276,15 @@ def test_a_request_to_a_model_is_read_as_a_conversation(look: Looking) -> None:
 
 
 def test_a_page_to_read_offers_nothing_that_writes(browser: Browser, served: Served) -> None:
+    question = {"prompt": "Shall I?", "kind": "ask"}
+    with Client(served.store) as client:
+        client.session("loop of questions").append("note", {"n": 1})
+        asked = {"kind": "human", "name": "ask", "input": {}, "fingerprint": "f"}
+        events = [
+            write_event("step", "r1/0/0#1", asked, claim=1),
+            write_event("question", "r1/0/0#1", question, claim=1),
+        ]
+        write(client, "loop of questions", [*begun("r1", "support", {}), *events])
     with serving(served.store, "--read-only") as reading:
         look = Looking(browser, reading)
         page = at_rest(look("/s/chat@9"))
@@ -285,6 +294,9 @@ def test_a_page_to_read_offers_nothing_that_writes(browser: Browser, served: Ser
             page.keyboard.press(key)
         expect(page.get_by_role("dialog")).to_have_count(0)
         expect(page.get_by_role("button", name="Copy command")).to_be_visible()
+        page = at_rest(look("/s/loop of questions"))
+        expect(page.get_by_role("region", name="Question")).to_contain_text("Answer with agentstream answer.")
+        expect(page.get_by_role("region", name="Question").get_by_role("button")).to_have_count(0)
         look.close()
         assert look.wrong == []
 

@@ -144,8 +144,9 @@ def test_each_tab_tells_of_the_event(look: Looking) -> None:
     expect(panel).to_contain_text("What this event changed in the state.")
     expect(panel.locator(".changes li")).not_to_have_count(0)
     page.keyboard.press("4")
-    expect(panel.locator(".said")).to_have_count(2)
-    expect(panel.locator(".said").last).to_contain_text("list_files")
+    expect(panel.locator(".said")).to_have_count(3)
+    expect(panel.locator(".said").nth(1)).to_contain_text("list_files")
+    expect(panel.locator(".said").last).to_have_text(re.compile(r"user\s*11\s*And\?"))  # it stands in the request alone
     panel.get_by_text("Reasoning").click()
     expect(panel.get_by_text("I should look.")).to_be_visible()
     page.keyboard.press("5")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from browser_kit import Looking, at_rest, serving, stop_time, violations
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from worlds import begun, support, write
 
 from agentstream import Client
@@ -259,4 +259,41 @@ def test_a_narrow_page_has_everything(look: Looking) -> None:
     expect(page.locator(".sessions")).to_be_hidden()
     at_rest(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 900
+    assert violations(page) == []
+
+
+def within(page: Page, found: Locator) -> bool:
+    """Whether an element can be seen whole, if need be after what it stands in is scrolled."""
+    found.scroll_into_view_if_needed()
+    box, size = found.bounding_box(), page.viewport_size
+    assert box is not None
+    assert size is not None
+    across = box["x"] > -1 and box["x"] + box["width"] < size["width"] + 1  # browsers scroll by whole pixels
+    return across and box["y"] > -1 and box["y"] + box["height"] < size["height"] + 1
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_page_as_wide_as_a_phone_has_everything(look: Looking, width: int) -> None:
+    page = at_rest(look("/s/support/43@8", viewport={"width": width, "height": 844}))
+    for control in (
+        *page.locator("header :is(button, a)").all(),
+        *page.locator(".timeline .pane-head :is(button, input)").all(),
+        *page.locator(".tabs button, .actions button").all(),
+        *page.locator("footer :is(button, select, input, .place)").all(),
+    ):
+        assert not control.is_visible() or within(page, control), control.inner_html()
+    assert violations(page) == []
+    for key in ("f", "r", "?", "Control+k", ":"):
+        page.keyboard.press(key)
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_be_visible()
+        assert dialog.evaluate("box => box.scrollWidth <= box.clientWidth")
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="Sessions", exact=True).click()
+    assert within(page, page.locator(".session", has_text="Where is order A1?"))
+    page.goto(look.served.url("/s/support/42?cmp=support/42-b"))
+    page.wait_for_selector(".side.removed")
+    for control in page.locator(".compare button").all():
+        assert within(page, control), control.inner_html()
     assert violations(page) == []
