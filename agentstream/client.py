@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from pathlib import Path
@@ -361,6 +360,8 @@ class AsyncClient(_Face):
 
     async def close(self) -> None:
         """As `Client.close`."""
+        import asyncio
+
         await asyncio.to_thread(self._core.finish)
         backend: Any = self._core.backend
         aclose = getattr(backend, "aclose", None)  # where connections belong to the running loop

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agentstream.agents.replay import ReplayOptions, Report
     from agentstream.backends.driving import Steps
     from agentstream.sessions.attachments import Attachment
+    from agentstream.sessions.redaction import Redact
     from agentstream.sessions.transfer import Exported, Target
 
 T = TypeVar("T")
@@ -235,12 +236,22 @@ class Session(Handle):
         """How long after its last event `client.gc` removes the session; None: as it is told. Its forks inherit it."""
         self._drive(self._append("session", labels.lifetime(seconds), None, False))
 
-    def export(self, file: Target, *, format: str = "jsonl", forks: bool = False) -> Exported:
+    def export(
+        self,
+        file: Target,
+        *,
+        format: str = "jsonl",
+        forks: bool = False,
+        redact: Redact | str | bool | None = None,
+    ) -> Exported:
         """Writes the session, byte for byte, to a path or a file open for writing bytes; `client.import_` reads it.
 
-        `forks`: with every session that goes on from its history; what they share is written once.
+        `forks`: with every session that goes on from its history; what they share is written once. `redact`: without
+        what these rules find: a `Redact`, True (the ready rules), or by name, `"keys"` or `"MODULE:NAME"`. What is
+        written is not byte for byte then, and imported is a session of its own. Raises NotFound, OSError; ValueError
+        for a name of no rules, NotSerializable for what they cannot look into.
         """
-        return self._drive(self._export(file, format, forks))
+        return self._drive(self._export(file, format, forks, redact))
 
     def tree(self) -> Node:
         """The session and the children that its runs spawned, and theirs: nodes with id, status, agent and children."""
@@ -375,9 +386,16 @@ class AsyncSession(Handle):
         """As `Session.set_ttl`."""
         await self._drive(self._append("session", labels.lifetime(seconds), None, True))
 
-    async def export(self, file: Target, *, format: str = "jsonl", forks: bool = False) -> Exported:
+    async def export(
+        self,
+        file: Target,
+        *,
+        format: str = "jsonl",
+        forks: bool = False,
+        redact: Redact | str | bool | None = None,
+    ) -> Exported:
         """As `Session.export`."""
-        return await self._drive(self._export(file, format, forks))
+        return await self._drive(self._export(file, format, forks, redact))
 
     async def tree(self) -> Node:
         """As `Session.tree`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 from support.provider import Behaviour, Provider
 
-from agentstream import AgentStreamError, AsyncClient, Client, Session, agent, step
+from agentstream import AgentStreamError, AsyncClient, Client, Event, Session, agent, step
 
 Here = Callable[[str], None]
 """Is told of each place that an agent passes."""
@@ -49,6 +51,25 @@ def check_offline(provider: Provider, session: Session, asks: Callable[..., Any]
     report = session.replay(asks)
     assert report.identical, report
     assert report.result == result
+
+
+def check_calls_were_named_live(events: Iterable[Event], messages: Iterable[Mapping[str, Any]]) -> None:
+    """Each call's arguments came as deltas of its own; the first alone says the tool, and the message it is in."""
+    told: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        if event.type == "delta" and event.value["kind"] == "args":
+            told.setdefault(event.value["target"], []).append(event.value)
+    parts = {part["id"]: (part, message) for message in messages for part in message["parts"] if "arguments" in part}
+    assert parts.keys() == told.keys()
+    assert told
+    for call, (first, *more) in told.items():
+        part, message = parts[call]
+        assert (first.get("name"), first.get("message")) == (part["name"], message["id"])
+        assert not [delta for delta in more if "name" in delta or "message" in delta]
+        said = part["arguments"]
+        assert json.loads("".join(each["text"] for each in (first, *more))) == (
+            json.loads(said) if isinstance(said, str) else said
+        )
 
 
 @contextmanager
@@ -139,6 +160,11 @@ def ran(program: str | Path, folder: Path, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def programs_in(readme: Path) -> list[str]:
+    """The Python that a README shows, block by block."""
+    return re.findall(r"```python\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)
 
 
 def pass_by(place: str) -> None:

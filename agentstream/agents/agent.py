@@ -49,6 +49,14 @@ class AgentSpec:
     streams: bool = False
     """Whether a consumer gets what it yields."""
 
+    @property
+    def entry(self) -> str | None:
+        """The function as `module:name`, by which it can be imported again; None for what no module has by itself."""
+        inner = inspect.unwrap(self.generator or self.function)
+        if not inspect.isfunction(inner):
+            return None
+        return f"{inner.__module__}:{inner.__qualname__}"
+
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any], rules: Rules) -> Arguments:
         """The call as it is recorded. TypeError if the function does not take it, NotSerializable if it has no form."""
         return self.of(arguments_of(self.signature, self.name, args, kwargs), rules)

@@ -94,6 +94,7 @@ def run_value(
         **({"typed": True} if arguments.typed else {}),
         **({"parent": parent} if parent is not None else {}),
         **({"trace": trace} if trace is not None else {}),
+        **({"entry": spec.entry} if parent is None and spec.entry is not None else {}),
     }
 
 

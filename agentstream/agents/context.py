@@ -7,7 +7,6 @@ there a lane of another task or thread opens a lane of its own, with its first s
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import functools
@@ -23,6 +22,8 @@ from agentstream.backends.driving import drive
 from agentstream.errors import AgentStreamError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from agentstream.agents.calls import StepCall
     from agentstream.agents.journal import Call, LaneEntry
     from agentstream.agents.saying import Place
@@ -54,8 +55,9 @@ class Driver:
         return False
 
 
-Caller = asyncio.Task[Any] | threading.Thread | Driver
-"""Who makes steps: the task, if there is one, else the thread."""
+if TYPE_CHECKING:
+    Caller = asyncio.Task[Any] | threading.Thread | Driver
+    """Who makes steps: the task, if there is one, else the thread."""
 
 
 class Lane(msgspec.Struct, eq=False):
@@ -128,6 +130,8 @@ def caller_here() -> Caller:
 
 
 def _task_or_thread() -> asyncio.Task[Any] | threading.Thread:
+    import asyncio  # slow to import, and who only looks at sessions makes no steps
+
     loop = asyncio._get_running_loop()  # where there is none, to ask for its task would be an error, and those are slow
     task = asyncio.current_task(loop) if loop is not None else None
     return task if task is not None else threading.current_thread()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
     from agentstream.sessions.attachments import Attachment
     from agentstream.sessions.core import Core
+    from agentstream.sessions.redaction import Redact
     from agentstream.sessions.transfer import Exported, Target
 
 S = TypeVar("S", bound="Handle")
@@ -185,10 +186,10 @@ class Handle:
 
         return runs.cancel(self._core, self.id, self._options)
 
-    def _export(self, file: Target, form: str, forks: bool) -> Steps[Exported]:
+    def _export(self, file: Target, form: str, forks: bool, redact: Redact | str | bool | None) -> Steps[Exported]:
         from agentstream.sessions.transfer import export  # not every program does: imported when it is done
 
-        return export(self._core, self.id, file, form=form, forks=forks)
+        return export(self._core, self.id, file, form=form, forks=forks, redact=redact)
 
     def _erase(self, forks: bool) -> Steps[list[str]]:
         from agentstream.sessions.encryption.erasing import erase

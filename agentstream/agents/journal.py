@@ -14,7 +14,7 @@ import msgspec
 
 from agentstream.agents.turns import Turn
 from agentstream.sessions.events import StepKey
-from agentstream.sessions.fingerprints import Fingerprint, agree, shape_of
+from agentstream.sessions.fingerprints import NO_KEY, Fingerprint, agree, left_of, names_of, shape_of
 
 if TYPE_CHECKING:
     from agentstream.agents.context import Lane
@@ -123,11 +123,11 @@ class LaneEntry(msgspec.Struct, eq=False):
     def alike(self, call: Call) -> list[LaneEntry]:
         """The recorded lanes opened from here that begin with this call."""
         fingerprint = call[2]
-        if not isinstance(fingerprint, Fingerprint):
-            return self._alike.get(call, [])
-        shapes = (shape_of(fingerprint), fingerprint.plain)
+        shapes = {str(fingerprint): None, left_of(fingerprint): None, NO_KEY: None}
+        if isinstance(fingerprint, Fingerprint):
+            shapes |= {shape_of(fingerprint): None, fingerprint.plain: None}
         found = [lane for shape in shapes for lane in self._alike.get((*call[:2], shape), [])]
-        return [lane for lane in found if lane.first is not None and same(lane.first.call, call)]
+        return [lane for lane in dict.fromkeys(found) if lane.first is not None and same(lane.first.call, call)]
 
     def missing(self) -> list[LaneEntry]:
         """The recorded lanes opened from here that the code cannot leave out and has not come with."""
@@ -147,7 +147,8 @@ class LaneEntry(msgspec.Struct, eq=False):
         self.children.append(child)
         if child.first is not None:
             call = child.first.call
-            self._alike.setdefault((*call[:2], shape_of(call[2])), []).append(child)
+            for name in names_of(call[2]):
+                self._alike.setdefault((*call[:2], name), []).append(child)
         if child.binding:
             self._missing[child] = None
 

@@ -12,12 +12,13 @@ import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from agentstream.agents.context import Caller, Lane
+from agentstream.agents.context import Lane
 from agentstream.agents.journal import Call, Entry, Journal, LaneEntry, same
 from agentstream.agents.stops import Stop
 from agentstream.sessions.fingerprints import unsure
 
 if TYPE_CHECKING:
+    from agentstream.agents.context import Caller
     from agentstream.agents.worker import Worker
     from agentstream.backends.driving import Steps
 

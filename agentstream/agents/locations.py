@@ -47,15 +47,17 @@ def calling_frame(frame: FrameType | None) -> FrameType | None:
 
 
 def raised_at(error: BaseException) -> str | None:
-    """`file:line in function` of the innermost frame of an error's trace that is not of this library."""
+    """`file:line in function` of the innermost frame of an error's trace that is the user's; where none is, of the
+    innermost that is not of this library."""
     trace = error.__traceback__
-    place = None
+    users = others = None
     while trace is not None:
-        name = str(trace.tb_frame.f_globals.get("__name__", ""))
-        if not name.startswith("agentstream"):
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} in {trace.tb_frame.f_code.co_name}"
+        frame = trace.tb_frame
+        if not str(frame.f_globals.get("__name__", "")).startswith("agentstream"):
+            others = f"{frame.f_code.co_filename}:{trace.tb_lineno} in {frame.f_code.co_name}"
+            users = others if _told(frame) is not None else users
         trace = trace.tb_next
-    return place
+    return users or others
 
 
 def _told(frame: FrameType) -> str | None:

@@ -30,6 +30,7 @@ from agentstream.errors import Diverged, ReplayOffline
 from agentstream.sessions import codec
 from agentstream.sessions.fingerprints import VARIABLE
 from agentstream.sessions.large import fetch, fetch_call
+from agentstream.sessions.secrets import in_text
 from agentstream.sessions.state import Run, State, fold
 
 if TYPE_CHECKING:
@@ -174,7 +175,13 @@ def _offline(core: Core, session: str, function: Any, asked: Asked, *, in_loop: 
     if unsure:
         end.notes.append(
             f"{unsure} calls hold values that were not recorded and cannot be compared: they were made under another "
-            f"${VARIABLE}, or the file of it beside the store is gone"
+            f"${VARIABLE}, the file of it beside the store is gone, or they were taken out as the session was exported"
+        )
+    redacted = next((birth.redacted for _, birth in worker.state.births if birth.redacted is not None), None)
+    if redacted is not None and end.divergence is not None:
+        end.notes.append(
+            f"the session was redacted as it was exported (rules {redacted!r}): where the code itself holds what was "
+            "taken out, replay it with these rules, by Client(redact=…) or $AGENTSTREAM_REDACT"
         )
     watch.end()
     end.notes += watch.notes
@@ -257,7 +264,8 @@ def _differ(worker: Worker, now: Any, recorded: Any) -> bool:
     """Whether two results differ; the recorded one may be from before there were rules."""
     if codec.fingerprint(now) == codec.fingerprint(recorded):
         return False
-    return codec.fingerprint(now) != codec.fingerprint(worker.core.rules.form(recorded, "result"))
+    after = worker.core.rules.form(recorded, "result")
+    return codec.fingerprint(in_text(now)) != codec.fingerprint(in_text(after))
 
 
 def _retriable_end(worker: Worker) -> bool:

@@ -10,12 +10,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from agentstream.cli import collecting
+
 _NEEDED = ("typer", "rich", "click")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line with `argv` (the process's own by default) and returns the exit code."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    if argv is not None:
+        return _called(list(argv))
+    collecting.seldom()
+    code = _called(sys.argv[1:])
+    collecting.never_again()
+    return code
+
+
+def _called(arguments: list[str]) -> int:
     try:
         from agentstream.cli.app import run
     except ModuleNotFoundError as error:

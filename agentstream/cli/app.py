@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from agentstream.cli import failures
+from agentstream.cli import failures, talk
 from agentstream.cli.coercion import coerce_little
+from agentstream.cli.options import NoInput, Quiet, everywhere
 
 VERBS = {
     "list": "listing:list_sessions",
@@ -63,7 +64,7 @@ def command(verb: str | None) -> Any:
     for name in (verb,) if verb in VERBS else VERBS:
         module, _, function = VERBS[name].partition(":")
         verb_of = getattr(import_module(f"agentstream.cli.{module}"), function)
-        app.command(name, hidden=name in HIDDEN)(verb_of)
+        app.command(name, hidden=name in HIDDEN)(everywhere(verb_of))
     made = typer.main.get_command(app)
     coerce_little(made)
     return made
@@ -81,22 +82,27 @@ def _agentstream(
     version: Annotated[
         bool, typer.Option("--version", help="Prints the version.", callback=_print_version, is_eager=True)
     ] = False,
+    quiet: Quiet = False,
+    no_input: NoInput = False,
 ) -> None:
-    pass
+    talk.heed(quiet=quiet, no_input=no_input)
 
 
 def run(argv: Sequence[str]) -> int:
     """One call of the command line; returns its exit code. Never raises, never shows a traceback."""
     as_json = "--json" in argv or "--jsonl" in argv
+    verb = next((word for word in argv if not word.startswith("-")), None)
     try:
         _print_anything()
-        called = command(next(iter(argv), None))
+        talk.begin()
+        called = command(verb)
         # not called.main(): it would turn Ctrl-C and a closed pipe into exit codes of its own
         with called.make_context("agentstream", list(argv) or ["--help"]) as context:
             called.invoke(context)
         sys.stdout.flush()
     except BaseException as error:
-        return failures.report(error, as_json=as_json)
+        path = f"agentstream {verb}" if verb in VERBS else "agentstream"
+        return failures.report(error, as_json=as_json, path=path)
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from agentstream.cli import collecting
 from agentstream.cli.failures import UsageError
 
 
@@ -29,6 +30,7 @@ def imported_thing(named: str, what: str = "agent") -> Any:
         raise UsageError(f"{module} is a file, and a module is named without .py", hint=f"{name}:{path}")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    collecting.as_usual()
     try:
         found: Any = importlib.import_module(module)
     except Exception as error:  # whatever the user's module raises

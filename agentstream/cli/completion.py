@@ -71,6 +71,8 @@ def complete(line: Annotated[str, typer.Argument()]) -> None:
     from agentstream.cli.app import command
 
     words, current = _words(line)
+    while words and words[0].startswith("-"):  # what stands before the verb takes no value
+        words = words[1:]
     for candidate in _candidates(command(words[0] if words else None), words, current):
         print(candidate)
 
@@ -99,6 +101,8 @@ def _candidates(group: Any, words: list[str], current: str) -> Iterator[str]:
     else:
         arguments = [param for param in verb.params if param.param_type_name == "argument"]
         given = len(_given(words[1:], options))
+        if arguments and arguments[-1].nargs == -1:
+            given = min(given, len(arguments) - 1)  # as many as one likes
         if given < len(arguments):
             yield from _values(arguments[given], current, url=_option_of(words, "--url"))
 

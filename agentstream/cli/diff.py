@@ -9,6 +9,7 @@ import typer
 
 from agentstream.cli.failures import FAILED, Missing, UsageError
 from agentstream.cli.options import Full, SessionAt, answers
+from agentstream.cli.text import SIGN_COLOURS
 
 if TYPE_CHECKING:
     from agentstream import Client
@@ -28,7 +29,6 @@ _WORDS = {
     "added": "only on the right",
 }
 _SIGNS = {"same": " ", "missing_call": "-", "removed": "-", "extra_call": "+", "added": "+"}
-_COLOURS = {"-": "red", "+": "green", "~": "yellow"}
 
 
 @answers(jsonl=True, pager=True)
@@ -138,6 +138,7 @@ class _Printer:
         return same < len(found)
 
     def state(self) -> bool:
+        from agentstream.cli.changes import print_change, value_in
         from agentstream.sessions.diff import diff as json_diff
         from agentstream.sessions.views.folded import comparable
 
@@ -146,9 +147,9 @@ class _Printer:
             self._head(f"{len(changes)} differences" if changes else "the same")
             for change in changes:
                 if self._output.terminal:
-                    self._change(change)
+                    print_change(self._output, change, self._most)
                 else:
-                    cells = [change["op"], change["path"], _value(change, "was"), _value(change, "value")]
+                    cells = [change["op"], change["path"], value_in(change, "was"), value_in(change, "value")]
                     self._output.fields(cells)
         return bool(changes)
 
@@ -170,6 +171,7 @@ class _Printer:
             self._output.line(f"{self._output.paint(names, 'bold')}  {summary}")
 
     def _step(self, pair: Pair) -> None:
+        from agentstream.cli.changes import print_change
         from agentstream.cli.text import clean
 
         step = pair.step
@@ -182,13 +184,13 @@ class _Printer:
         numbers = " → ".join(f"step:{n}" for n in dict.fromkeys((pair.left_number, pair.right_number)) if n is not None)
         line = f"{sign} {numbers}  {clean(step.kind)} {clean(step.name)}"
         about = _WORDS.get(pair.kind, "")
-        self._output.line(self._output.paint(line, _COLOURS.get(sign)) + (f"  {about}" if about else ""))
+        self._output.line(self._output.paint(line, SIGN_COLOURS.get(sign)) + (f"  {about}" if about else ""))
         if sign in "+-":
             from agentstream.cli.values import compact
 
             self._output.line(f"    {self._brief(compact(step.stored_input))}")
         for change in self._counting(pair.changes):
-            self._change(change)
+            print_change(self._output, change, self._most)
 
     def _said(self, said: Said) -> None:
         from agentstream.cli.text import clean
@@ -206,17 +208,7 @@ class _Printer:
             if side is not None and (sign != " " or mark == "+"):
                 shown = sign if sign == " " else mark
                 line = f"{shown} {number}  {clean(role)}  {self._brief(_spoken(side))}"
-                self._output.line(self._output.paint(line, _COLOURS.get(shown)))
-
-    def _change(self, change: dict[str, Any]) -> None:
-        from agentstream.cli.text import clean
-
-        path = clean(change["path"]) or "/"
-        self._output.line(f"    {path}")
-        for sign, name in (("-", "was"), ("+", "value")):
-            if name in change:
-                text = f"      {sign} {self._brief(_value(change, name))}"
-                self._output.line(self._output.paint(text, _COLOURS[sign]))
+                self._output.line(self._output.paint(line, SIGN_COLOURS.get(shown)))
 
     def _brief(self, text: str) -> str:
         from agentstream.cli.output import shortened
@@ -232,12 +224,6 @@ def _pointer(path: str) -> str:
     return "/" + path.replace("[", ".").replace("]", "").replace(".", "/")
 
 
-def _value(change: dict[str, Any], name: str) -> str:
-    from agentstream.cli.values import compact
-
-    return compact(change[name]) if name in change else ""
-
-
 def _spoken(message: dict[str, Any]) -> str:
     from agentstream.cli.values import message_text
 
@@ -251,6 +237,7 @@ def _step_cells(pair: Pair) -> list[str]:
 
 def _ends(pair: Pair, changes: Changes) -> list[str]:
     """What stands on the left and on the right at the first difference; of a step without a partner, its input."""
+    from agentstream.cli.changes import value_in
     from agentstream.cli.values import compact
 
     if pair.kind == "same":
@@ -258,4 +245,4 @@ def _ends(pair: Pair, changes: Changes) -> list[str]:
     if pair.kind in ("missing_call", "extra_call"):
         asked = compact(pair.step.stored_input)
         return [asked, ""] if pair.kind == "missing_call" else ["", asked]
-    return [_value(changes[0], "was"), _value(changes[0], "value")] if changes else ["", ""]
+    return [value_in(changes[0], "was"), value_in(changes[0], "value")] if changes else ["", ""]

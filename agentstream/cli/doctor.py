@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from agentstream import Client
     from agentstream.cli.output import Output
 
-_EXTRAS = {"cli": ("typer", "rich"), "server": ("uvicorn", "httptools"), "encryption": ("cryptography",)}
+_EXTRAS = {
+    "cli": ("typer", "rich"),
+    "server": ("uvicorn", "httptools"),
+    "encryption": ("cryptography",),
+    "otel": ("opentelemetry-api",),
+    "pytest": ("pytest",),
+}
+_NARROWEST = 12
+"""Cells of the column that says what was looked at."""
 _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
@@ -44,29 +53,36 @@ def doctor(
     It writes a session, replays and forks it, and deletes both. Exit code 1: something is wrong.
     In a pipe: what, ok/note/wrong, and what is to be said of it, separated by tabs.
     """
-    from agentstream.cli.text import clean
-
+    installed = list(_installed())
+    width = max(_NARROWEST, *(len(finding.what) for finding in installed))
     found: list[Finding] = []
-    for finding in _looked(url, read_only=read_only):
+    for finding in chain(installed, _store(url, read_only=read_only)):
         found.append(finding)
-        if output.form == "text" and output.terminal:
-            state = output.paint(f"{finding.state:5}", _COLOURS[finding.state])
-            output.line(f"{state}  {finding.what:12}  {clean(finding.said)}")
-        elif output.form == "text":
-            output.fields([finding.what, finding.state, finding.said])
+        if output.form == "text":
+            _print(output, finding, width)
     if output.form == "json":
         output.document("doctor", [{"what": one.what, "state": one.state, "said": one.said} for one in found])
     if any(finding.state == "wrong" for finding in found):
         raise typer.Exit(FAILED)
 
 
-def _looked(url: str | None, *, read_only: bool) -> Iterator[Finding]:
+def _print(output: Output, finding: Finding, width: int) -> None:
+    from agentstream.cli.text import clean
+
+    if output.terminal:
+        state = output.paint(f"{finding.state:5}", _COLOURS[finding.state])
+        output.line(f"{state}  {finding.what:{width}}  {clean(finding.said)}")
+    else:
+        output.fields([finding.what, finding.state, finding.said])
+    output.flush()  # what comes next may take a while
+
+
+def _installed() -> Iterator[Finding]:
     from agentstream import __version__
 
     yield Finding("agentstream", "ok", f"{__version__}, Python {platform.python_version()} on {sys.platform}")
     yield from _extras()
     yield from _integrations()
-    yield from _store(url, read_only=read_only)
 
 
 def _extras() -> Iterator[Finding]:

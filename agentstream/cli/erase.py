@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentstream.cli.failures import UsageError, refusing_arguments
 from agentstream.cli.options import answers
 
 if TYPE_CHECKING:
@@ -28,13 +26,12 @@ def erase(
     Its forks read on what they share with it, unless --forks: then they are erased too. It is
     listed as erased until `agentstream rm` or gc removes it. In a pipe: the ids, one a line.
     """
-    from agentstream.cli.store import opened_client
+    from agentstream.cli.store import exact_session, opened_client
 
     with opened_client(url) as client:
-        with refusing_arguments():
-            handle = client.session(session).with_options(take_over=force)
+        handle = exact_session(client, session).with_options(take_over=force)
         if not yes:
-            _ask(session, forks)
+            _require_yes(session, forks)
         erased = handle.erase(forks=forks)
     if output.form == "json":
         output.document("erase", erased)
@@ -43,11 +40,11 @@ def erase(
             output.fields([id])
 
 
-def _ask(session: str, forks: bool) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("erasing cannot be undone, and there is nobody to ask here", hint="--yes")
+def _require_yes(session: str, forks: bool) -> None:
+    from agentstream.cli.talk import require_yes
+
     what = f"session {session!r}" + (" and its forks" if forks else "")
-    typer.confirm(f"Make {what} unreadable for ever?", abort=True, err=True)
+    require_yes(f"Make {what} unreadable for ever?", otherwise="erasing cannot be undone", flag="--yes")
 
 
 @answers()

@@ -12,6 +12,7 @@ import typer
 
 from agentstream.cli.failures import UsageError
 from agentstream.cli.options import Prices, SessionAt, answers
+from agentstream.cli.talk import note
 from agentstream.cli.working import size, working
 
 if TYPE_CHECKING:
@@ -57,11 +58,14 @@ def export(
     ] = False,
     redact: Annotated[
         str | None,
-        typer.Option("--redact", metavar="keys|MODULE:NAME", help="Takes out what these rules find; not of jsonl."),
+        typer.Option("--redact", metavar="keys|MODULE:NAME", help="Takes out what these rules find."),
     ] = None,
     prices: Prices = None,
 ) -> None:
-    """Writes a session to a file. As jsonl byte for byte: a header line, then one line for each event."""
+    """Writes a session to a file. As jsonl byte for byte: a header line, then one line for each event.
+
+    With --redact what is imported from a jsonl is a session of a life of its own: to hand on, and to replay.
+    """
     from agentstream.cli.store import find_target, opened_client
 
     if out == "-" and sys.stdout.isatty():
@@ -70,8 +74,6 @@ def export(
         raise UsageError("--json says what was written, and stdout is where that goes", hint="give a file with -o FILE")
     if forks and form not in (Format.jsonl, Format.html):
         raise UsageError("--forks is for the formats jsonl and html")
-    if redact is not None and form is Format.jsonl:
-        raise UsageError("a jsonl export is byte for byte, and --redact would change it", hint="--format json")
     rules = _rules(redact)
     with opened_client(url) as client:
         found, place = find_target(client, session)
@@ -80,14 +82,14 @@ def export(
                 f"a jsonl export is whole; leave @{place} out", hint="fork the session there, and export that"
             )
         if "encrypted" in next(iter(found.events(stop=1))).value:
-            print("note: the session is encrypted, and what is exported is not", file=sys.stderr)
+            note("the session is encrypted, and what is exported is not")
         if form is not Format.jsonl:
             _print(output, out, _written(found, place, form, out, prices, rules, forks=forks))
         elif out == "-":
-            found.export(sys.stdout.buffer, forks=forks)
+            found.export(sys.stdout.buffer, forks=forks, redact=redact)
         else:
             with working(f"writing {out}", lambda: _written_of(out)):
-                done = found.export(out, forks=forks)
+                done = found.export(out, forks=forks, redact=redact)
             _print(output, out, Written(list(done.sessions), done.events, done.bytes))
 
 
@@ -116,7 +118,8 @@ def _written(
         from agentstream.sessions.redaction import Rules
         from agentstream.sessions.views.redacting import redacted
 
-        state = redacted(opened.state, Rules(redact, session._core.backend), alive=opened.state.status != "abandoned")
+        core, alive = session._core, opened.state.status != "abandoned"
+        state = session._drive(redacted(core, opened.state, Rules(redact, core.backend), alive=alive))
         opened = Opened(session, state, opened.sealed)
     with working(f"making {form.value} of {session.id}"):
         content, names = _content(opened, place, form, prices, redact, forks=forks)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
 
 from agentstream.cli.text import clean, escaped_json
+
+if TYPE_CHECKING:
+    from agentstream import RunWaiting
 
 FAILED, USAGE, NOT_FOUND, AUTH, STORE, CONFLICT, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 4, 5, 6, 130, 141
 REFUSED, RAISED, WAITS = 7, 8, 9
@@ -66,6 +71,20 @@ class AgentRaised(CommandError):
         return cls(f"the agent raised {type(error).__name__}: {error}" + (f" ({place})" if place else ""))
 
 
+class Waits(CommandError):
+    """The run waits for somebody."""
+
+    code, exit_code = "waiting", WAITS
+
+    @classmethod
+    def of(cls, session: str, error: RunWaiting) -> Waits:
+        """The error, with what is typed in place of what is called."""
+        ways = [f"agentstream answer {shlex.quote(each.session or session)}" for each in error.questions]
+        going_on = f"agentstream resume {shlex.quote(session)}"
+        said = str(error).rpartition(". ")[0] or str(error)  # the last sentence is for who writes Python
+        return cls(said, hint=", then ".join(dict.fromkeys([*ways, going_on])))
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What is said of an error."""
@@ -85,14 +104,14 @@ def refusing_arguments() -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
-def report(error: BaseException, *, as_json: bool) -> int:
-    """Says on stderr what went wrong and returns the exit code."""
+def report(error: BaseException, *, as_json: bool, path: str = "agentstream") -> int:
+    """Says on stderr what went wrong and returns the exit code. `path` is what was called: `agentstream show`."""
     if isinstance(error, typer.Exit):
         return error.exit_code
     if isinstance(error, BrokenPipeError):
         _write_nowhere()
         return PIPE_CLOSED
-    failure = describe(error)
+    failure = describe(error, path)
     try:
         sys.stdout.flush()  # what was found before comes before
     except OSError:
@@ -107,7 +126,7 @@ def report(error: BaseException, *, as_json: bool) -> int:
     return failure.exit_code
 
 
-def describe(error: BaseException) -> Failure:
+def describe(error: BaseException, path: str = "agentstream") -> Failure:
     """Which failure an error is."""
     if isinstance(error, CommandError):
         return Failure(error.code, error.exit_code, str(error), error.hint)
@@ -115,8 +134,8 @@ def describe(error: BaseException) -> Failure:
         return Failure("interrupted", INTERRUPTED, "interrupted")
     parsing = getattr(error, "format_message", None)  # click's, or the copy of click that typer carries
     if callable(parsing):
-        path = getattr(getattr(error, "ctx", None), "command_path", "agentstream")
-        return Failure("usage", USAGE, str(parsing()), f"{path} --help")
+        said = str(parsing()).replace("Value error, ", "")  # how pydantic begins
+        return Failure("usage", USAGE, said, f"{path} --help")
     if isinstance(error, OSError):
         return Failure("failed", FAILED, str(error))
     return _of_library(error) or _of_bug(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,16 +10,11 @@ from agentstream.cli.failures import UsageError, refusing_arguments
 from agentstream.cli.options import SessionAt, answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from agentstream import Session
+    from agentstream.cli.edits import Wanted
     from agentstream.cli.output import Output
     from agentstream.cli.positions import Place
     from agentstream.sessions.edits import Input, Message
-    from agentstream.sessions.state import State
-
-_ASSIGNED = re.compile(r"(?P<step>step:\d+|.+?/\d+(?:#\d+)?)=(?P<value>.*)", re.ASCII | re.DOTALL)
-_NUMBERED = re.compile(r"step:(\d{1,15})", re.ASCII)
 
 
 @answers()
@@ -28,7 +22,10 @@ def fork(
     output: Output,
     url: str | None,
     session: SessionAt,
-    new_id: Annotated[str, typer.Option("--as", metavar="ID", help="The new session's id.", show_default=False)],
+    new_id: Annotated[
+        str | None,
+        typer.Option("--as", metavar="ID", help="The new id; else it is SESSION-branch, or -branch-2, …"),
+    ] = None,
     set_outcome: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,6 +50,15 @@ def fork(
             help="Another message in the place of the user's at event N: its text, or an object. The cut is there.",
         ),
     ] = None,
+    edit: Annotated[
+        str | None,
+        typer.Option(
+            "--edit",
+            metavar="STEP|N|input",
+            help="The same in $VISUAL or $EDITOR, with what was recorded: a step's outcome, the message at event N, "
+            "or the last run's input.",
+        ),
+    ] = None,
     untyped: Annotated[
         bool, typer.Option("--untyped", help="What is put in may have another type than what was recorded.")
     ] = False,
@@ -63,50 +69,78 @@ def fork(
     note: Annotated[
         str | None, typer.Option("--note", metavar="TEXT", help="Kept with the fork, as its tag `note`.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Makes nothing: says the id, the cut, and what is put in for what."),
+    ] = False,
 ) -> None:
     """Forks a session: the new one shares its events up to POS, or all of them. Nothing is copied.
 
     In a pipe: the new id, the source and the number of events kept, separated by tabs; with --run then a line with
-    what the agent returned, as JSON.
+    what the agent returned, as JSON; with --dry-run then what would be replaced, its key, path, old and new value.
     """
+    from agentstream.cli.branching import check_name, free_name, made, planned, tell
     from agentstream.cli.code import imported_thing
     from agentstream.cli.store import find_target, opened_client
-    from agentstream.sessions.edits import Message
 
-    if sum(each is not None for each in (set_outcome or None, set_input, set_message)) > 1:
-        raise UsageError("--set-outcome, --set-input and --set-message do not go together")
-    if set_input is not None and run is None:
-        raise UsageError("--set-input is for a run that begins anew: give the agent with --run MODULE:AGENT")
-    outcomes = [_assignment(text) for text in set_outcome or ()]
+    if sum(each is not None for each in (set_outcome or None, set_input, set_message, edit)) > 1:
+        raise UsageError("--set-outcome, --set-input, --set-message and --edit do not go together")
     agent = imported_thing(run) if run is not None else None
-    if agent is not None and not callable(agent) and (set_input is not None or set_message is not None):
-        raise UsageError(
-            "--set-input and --set-message are for an agent: what a graph goes on with stands in its checkpoints",
-            hint="fork it, and call graph.update_state(…) or graph.invoke(…) on the fork's thread",
-        )
+    wanted = _wanted(agent, set_outcome, set_input, set_message, edit, untyped=untyped)
     with opened_client(url) as client:
         source, place = find_target(client, session)
-        if place is not None and (set_input is not None or set_message is not None):
-            raise UsageError(f"{session!r} says where to cut, and so does what is put in; leave @{place} out")
-        edit = _edit(source, agent, set_input, set_message, untyped=untyped)
-        if edit is not None:
-            with refusing_arguments():
-                source.fork(new_id, edit.at)
-            kept, replaced = edit.at, []
-        else:
-            kept, replaced = _fork(source, new_id, place, outcomes, untyped=untyped)
-        branch = client.session(new_id)
-        if isinstance(edit, Message):
-            branch.append("message", edit.value, key=edit.key)
+        _check_place(session, place, wanted)
+        if new_id is not None:
+            check_name(source, new_id)
+        plan = planned(source, place, wanted, read=dry_run)
+        if dry_run:
+            tell(output, source, new_id or free_name(source), plan, run, note)
+            return
+        name = made(source, new_id, plan)
+        branch = client.session(name)
         if note is not None:
             _tag(branch, note)
-        data = {"id": new_id, "source": source.id, "at": kept, "replaced": replaced, "note": note}
+        data = {"id": name, "source": source.id, "at": plan.kept, "replaced": list(plan.outcomes), "note": note}
         if output.form != "json":
-            _say(output, new_id, source.id, kept)
+            _say(output, name, source.id, plan.kept)
         if agent is not None:
-            data["result"] = _went_on(output, branch, agent, edit)
+            data["result"] = _went_on(output, branch, agent, plan.other)
     if output.form == "json":
         output.document("fork", data)
+
+
+def _wanted(
+    agent: Any,
+    outcomes: list[str] | None,
+    input: str | None,
+    message: str | None,
+    edit: str | None,
+    *,
+    untyped: bool,
+) -> Wanted:
+    from agentstream.cli.edits import Wanted
+
+    wanted = Wanted(tuple(outcomes or ()), input, message, edit, untyped=untyped)
+    if wanted.of_input and agent is None:
+        option = "--edit input" if edit is not None else "--set-input"
+        raise UsageError(f"{option} is for a run that begins anew: give the agent with --run MODULE:AGENT")
+    if agent is not None and not callable(agent) and (wanted.of_input or wanted.of_message):
+        raise UsageError(
+            "another input or message is for an agent: what a graph goes on with stands in its checkpoints",
+            hint="fork it, and call graph.update_state(…) or graph.invoke(…) on the fork's thread",
+        )
+    if not wanted.of_input:
+        return wanted
+    from agentstream.agents.agent import spec_of
+
+    with refusing_arguments():
+        parameters = tuple(spec_of(agent).signature.parameters)
+    return Wanted((), input, None, edit, parameters, untyped)
+
+
+def _check_place(session: str, place: Place | None, wanted: Wanted) -> None:
+    if place is not None and (wanted.of_input or wanted.of_message):
+        raise UsageError(f"{session!r} says where to cut, and so does what is put in; leave @{place} out")
 
 
 def _say(output: Output, new_id: str, source: str, kept: int) -> None:
@@ -119,35 +153,6 @@ def _say(output: Output, new_id: str, source: str, kept: int) -> None:
     output.flush()
 
 
-def _edit(
-    source: Session, agent: Callable[..., Any] | None, set_input: str | None, set_message: str | None, *, untyped: bool
-) -> Input | Message | None:
-    from agentstream.cli.edits import refusing_edits
-    from agentstream.cli.values import typed_json
-    from agentstream.sessions.edits import other_input, other_message
-
-    if set_input is not None:
-        from agentstream.agents.agent import spec_of
-
-        with refusing_arguments():
-            parameters = list(spec_of(agent).signature.parameters)
-        given = typed_json(set_input, "--set-input")
-        with refusing_edits():
-            return other_input(source.state(), given, parameters, untyped=untyped, where="--set-input")
-    if set_message is None:
-        return None
-    number, equals, text = set_message.partition("=")
-    if not (equals and number.isdecimal() and number.isascii()):
-        raise UsageError(
-            f"--set-message {set_message!r} is not N=JSON, N being the message's event",
-            hint="for example --set-message '4=\"another question\"'",
-        )
-    where = f"--set-message {number}"
-    given = typed_json(text, where)
-    with refusing_edits():
-        return other_message(source.state(), int(number), given, untyped=untyped, where=where)
-
-
 def _went_on(output: Output, branch: Session, agent: Any, edit: Input | Message | None) -> Any:
     """Runs the agent on in the branch: the edited call, the open run, or the edited message's text."""
     from agentstream.agents.runs import open_run
@@ -155,7 +160,8 @@ def _went_on(output: Output, branch: Session, agent: Any, edit: Input | Message 
     from agentstream.sessions.edits import Input
 
     if isinstance(edit, Input):
-        result = going_on(branch, agent, "run", **edit.arguments)
+        args, kwargs = _call(agent, edit)
+        result = going_on(branch, agent, "run", *args, **kwargs)
     elif edit is None or not callable(agent) or open_run(branch.state()) is not None:
         result = going_on(branch, agent, "resume")
     else:
@@ -165,61 +171,13 @@ def _went_on(output: Output, branch: Session, agent: Any, edit: Input | Message 
     return result_data(result)
 
 
-def _fork(
-    source: Session, new_id: str, place: Place | None, outcomes: list[tuple[str, Any]], *, untyped: bool
-) -> tuple[int, list[str]]:
-    """Makes the fork; returns how many events it keeps, and the keys of the steps whose outcome it replaces."""
-    from agentstream.cli.positions import index_of
-    from agentstream.sessions.edits import first_outcome
+def _call(agent: Any, edit: Input) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the agent is called with: models as its annotations describe them."""
+    from agentstream.agents.agent import spec_of
+    from agentstream.sessions import codec
 
-    if place is not None and place.kind in ("at", "exact") and not outcomes:
-        # the library cuts there without reading the session
-        with refusing_arguments():
-            source.fork(new_id, place.exact or place.number)
-        return place.number, []
-    state = source.state()
-    at = index_of(place, state) if place is not None else None
-    replace = {_step_key(state, named): value for named, value in outcomes}
-    if not untyped:
-        _check_types(state, replace)
-    if len(replace) < len(outcomes):
-        raise UsageError("--set-outcome names the same step twice")
-    if not replace:
-        at = state.index if at is None else at  # what was read, also if more came since
     with refusing_arguments():
-        source.fork(new_id, at, replace=replace or None)
-    return at if at is not None else first_outcome(state, replace), list(replace)
-
-
-def _check_types(state: State, replace: dict[str, Any]) -> None:
-    from agentstream.cli.edits import refusing_edits
-    from agentstream.sessions.edits import check_outcome
-
-    for number, step in enumerate(state.steps):
-        if step.key in replace:
-            with refusing_edits():
-                check_outcome(state, step.key, replace[step.key], f"--set-outcome step:{number}")
-
-
-def _step_key(state: State, named: str) -> str:
-    from agentstream.cli.positions import step_at
-    from agentstream.sessions.naming import find_step
-
-    numbered = _NUMBERED.fullmatch(named)
-    if numbered is not None:
-        return step_at(int(numbered[1]), state).key
-    with refusing_arguments():
-        return find_step(state, named).key
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """`STEP=JSON` or `STEP=@file`: the step as it is named, and the value."""
-    found = _ASSIGNED.fullmatch(text)
-    if found is None:
-        raise UsageError(f"--set-outcome {text!r} is not STEP=JSON", hint="for example --set-outcome step:3=42")
-    from agentstream.cli.values import typed_json
-
-    return found["step"], typed_json(found["value"], f"--set-outcome {found['step']}")
+        return spec_of(agent).call(codec.encode(edit.arguments).data, edit.typed)
 
 
 def _tag(branch: Session, note: str) -> None:

@@ -11,10 +11,14 @@ import typer
 from agentstream.cli.options import answers, words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agentstream import Summary
     from agentstream.cli.output import Output
+    from agentstream.sessions.prices import Cost
 
 COLUMNS = ("id", "status", "agent", "events", "updated", "parent", "title")
+_UPDATED = COLUMNS.index("updated")
 
 
 class Sorting(str, Enum):
@@ -86,21 +90,27 @@ def list_sessions(
     found = _sorted(found, sort)[:limit]
     if reverse:
         found.reverse()
-    _print(output, found)
+    _print(output, found, sort)
 
 
 def _sorted(found: list[Summary], sort: Sorting) -> list[Summary]:
     if sort is Sorting.changed:
         return found  # as they come
     if sort is Sorting.cost:
-        from agentstream.sessions.prices import cost_of_used, prices_from
-
-        prices = prices_from()
-        return sorted(found, key=lambda summary: cost_of_used(summary.used, prices).dollars, reverse=True)
+        cost = _costs()
+        return sorted(found, key=lambda summary: cost(summary).dollars, reverse=True)
     return sorted(found, key=lambda summary: getattr(summary, sort.value), reverse=True)
 
 
-def _print(output: Output, found: list[Summary]) -> None:
+def _costs() -> Callable[[Summary], Cost]:
+    """What a session cost, by the known prices."""
+    from agentstream.sessions.prices import cost_of_used, prices_from
+
+    prices = prices_from()
+    return lambda summary: cost_of_used(summary.used, prices)
+
+
+def _print(output: Output, found: list[Summary], sort: Sorting) -> None:
     if output.form == "json":
         output.document("sessions", [_as_json(summary) for summary in found])
     elif output.form == "jsonl":
@@ -108,20 +118,38 @@ def _print(output: Output, found: list[Summary]) -> None:
             output.object(_as_json(summary))
     elif output.terminal:
         with output.paged():
-            _print_table(output, found)
+            _print_table(output, found, sort)
     else:
         for summary in found:
             output.fields(_cells(summary, _iso(summary.updated)), status=1)
 
 
-def _print_table(output: Output, found: list[Summary]) -> None:
+def _print_table(output: Output, found: list[Summary], sort: Sorting) -> None:
     from agentstream.cli.output import Table, widths_of
 
     now = datetime.now(timezone.utc)
     rows = [_cells(summary, _ago(summary.updated, now), sealed=summary.sealed) for summary in found]
-    table = Table(output, COLUMNS, widths_of(rows, len(COLUMNS)), right=frozenset([3]))
+    columns: list[str] = list(COLUMNS)
+    told = _told_of(sort, now)
+    if told is not None:  # what it is sorted by is seen
+        columns.insert(_UPDATED, sort.value)
+        for summary, cells in zip(found, rows, strict=True):
+            cells.insert(_UPDATED, told(summary))
+    table = Table(output, columns, widths_of(rows, len(columns)), right=frozenset([3]))
     for cells in rows:
         table.row(cells, status=1)
+
+
+def _told_of(sort: Sorting, now: datetime) -> Callable[[Summary], str] | None:
+    """What a column says of a session for this order; None where the columns say it already."""
+    if sort is Sorting.created:
+        return lambda summary: _ago(summary.created, now)
+    if sort is Sorting.failures:
+        return lambda summary: str(summary.failures)
+    if sort is Sorting.cost:
+        cost = _costs()
+        return lambda summary: str(found) if (found := cost(summary)).calls else ""
+    return None
 
 
 def _cells(summary: Summary, updated: str, *, sealed: bool = False) -> list[str]:

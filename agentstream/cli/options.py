@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Annotated, Any
 
@@ -33,6 +33,10 @@ NoPager = Annotated[bool, typer.Option("--no-pager", help="Prints long answers s
 Function = Annotated[
     str, typer.Argument(metavar="MODULE:AGENT", help="The agent's code, as support.agents:answer.", show_default=False)
 ]
+MaybeFunction = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODULE:AGENT]", help="The agent's code; else what the record says.", show_default=False),
+]
 Prices = Annotated[
     str | None,
     typer.Option("--prices", metavar="FILE", help="Prices of models, before $AGENTSTREAM_PRICES and those known."),
@@ -54,6 +58,10 @@ MaxChars = Annotated[
 ]
 
 
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Says nothing on stderr but errors.")]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Never asks: what needs an answer is refused.")]
+
+
 def words(lists: list[str] | None) -> frozenset[str]:
     """`--kind a,b --kind c` as a set."""
     return frozenset(word.strip() for part in lists or () for word in part.split(",") if word.strip())
@@ -73,13 +81,6 @@ def answers(*, jsonl: bool = False, pager: bool = False) -> Callable[[Callable[.
     }
 
     def made(verb: Callable[..., None]) -> Callable[..., None]:
-        own = [each for each in inspect.signature(verb).parameters.values() if each.name not in ("output", "url")]
-        parameters = [each.replace(annotation=eval(each.annotation, verb.__globals__)) for each in own]
-        parameters += [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=told)
-            for name, (told, default) in shared.items()
-        ]
-
         def called(
             *, json: bool, color: Colour, url: str | None, jsonl: bool = False, no_pager: bool = False, **given: Any
         ) -> None:
@@ -88,9 +89,41 @@ def answers(*, jsonl: bool = False, pager: bool = False) -> Callable[[Callable[.
             output = Output.made(json=json, jsonl=jsonl, color=color, pager=pager and not no_pager)
             verb(output=output, url=url, **given)
 
-        called.__name__, called.__doc__, called.__module__ = verb.__name__, verb.__doc__, verb.__module__
-        called.__annotations__ = {each.name: each.annotation for each in parameters}
-        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
-        return called
+        return _as(verb, called, shared, without=("output", "url"))
 
     return made
+
+
+def everywhere(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb with the options that every one has."""
+
+    def called(*, quiet: bool, no_input: bool, **given: Any) -> None:
+        from agentstream.cli import talk
+
+        talk.heed(quiet=quiet, no_input=no_input)
+        verb(**given)
+
+    return _as(verb, called, {"quiet": (Quiet, False), "no_input": (NoInput, False)})
+
+
+def _as(
+    verb: Callable[..., None],
+    called: Callable[..., None],
+    more: dict[str, tuple[Any, Any]],
+    without: Sequence[str] = (),
+) -> Callable[..., None]:
+    """`called`, which typer shall take for the verb, with these options more: name → what typer is told, default."""
+    own = [each for each in inspect.signature(verb).parameters.values() if each.name not in without]
+    parameters = [each.replace(annotation=_told(each.annotation, verb)) for each in own]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=told)
+        for name, (told, default) in more.items()
+    ]
+    called.__name__, called.__doc__, called.__module__ = verb.__name__, verb.__doc__, verb.__module__
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    return called
+
+
+def _told(annotation: Any, verb: Callable[..., None]) -> Any:
+    return eval(annotation, verb.__globals__) if isinstance(annotation, str) else annotation

@@ -6,17 +6,19 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentstream.cli.failures import FAILED, RAISED, REFUSED, WAITS, UsageError, refusing_arguments
-from agentstream.cli.options import Function, Prices, SessionAt, answers
+from agentstream.cli.options import MaybeFunction, Prices, answers
 
 if TYPE_CHECKING:
     from agentstream import Report, Session
     from agentstream.cli.output import Output
     from agentstream.cli.positions import Place
+    from agentstream.cli.reported import Told
     from agentstream.sessions.prices import Cost
     from agentstream.sessions.state import State
 
@@ -44,8 +46,10 @@ class _Cut:
 def replay(
     output: Output,
     url: str | None,
-    session: SessionAt,
-    function: Function,
+    session: Annotated[
+        str, typer.Argument(metavar="SESSION[@POS]|FILE.jsonl", help="Of the store, or exported.", show_default=False)
+    ],
+    function: MaybeFunction = None,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="This run, not the last.")] = None,
     input: Annotated[
         str | None, typer.Option("--input", metavar="JSON|@FILE", help="Other arguments: by name, or the first.")
@@ -91,26 +95,39 @@ def replay(
     check: Annotated[
         str | None, typer.Option("--check", metavar="MODULE:FN", help="Called with the result: whether it passes.")
     ] = None,
+    report_to: Annotated[
+        str | None, typer.Option("--report", metavar="FILE", help="Writes the report there too, as --json prints it.")
+    ] = None,
 ) -> None:
     """Runs an agent's code against a recorded session. Nothing is called or written, but with --live-from.
 
     A compiled LangGraph graph can be given too, for a thread of its StreamSaver: its nodes are steps of kind `node`.
     What it runs on in must be a thread of its too (--as langgraph/ID).
 
+    Without MODULE:AGENT it is the function that the record names. A FILE that `export` wrote is replayed in memory.
+
     Exit codes: 0 it went the recorded way (or ran on to its end, or stopped where asked); 1 it diverged, or a try did
     not pass; 7 a call was not allowed; 8 the agent raised where it ran on; 9 it waits there.
     """
     from agentstream.cli.code import imported, imported_thing
-    from agentstream.cli.store import find_target, open_session, opened_client
+    from agentstream.cli.entry import recorded_code
+    from agentstream.cli.exported_file import opened_target
+    from agentstream.cli.reported import Told
+    from agentstream.cli.store import open_session
 
     if stepper and (live_from is not None or repeat > 1 or output.form == "json"):
         raise UsageError("--pdb does not go together with --live-from, --repeat and --json")
-    agent = imported_thing(function)
-    with opened_client(url) as client:
-        found, place = find_target(client, session)
+    agent = imported_thing(function) if function is not None else None
+    with opened_target(url, session) as (found, place, file):
         if place is not None and until is not None:
             raise UsageError(f"{session!r} and --until do not go together")
+        if file is not None and live_from is not None:
+            raise UsageError(
+                f"what runs on is a fork in the store, and {file} is none", hint=f"agentstream import {file}"
+            )
         state = open_session(found).state
+        if function is None:
+            function, agent = recorded_code(state, run, "replay", quiet=output.form == "json", file=file)
         options: dict[str, Any] = {
             "run": run,
             "input": _json(input, "--input"),
@@ -137,11 +154,14 @@ def replay(
         if stepper:
             from agentstream.cli.stepper import Stepper
 
-            debugging = Stepper(output, found, function, list(break_ or ()), options["until"])
+            debugging = Stepper(output, found, function, list(break_ or ()), options["until"], file=file)
             report = debugging.run(lambda more: _replayed(found, agent, options | more))
         else:
             report = _replayed(found, agent, options)
-    _print(output, found.id, function, state, report)
+    told = Told(found.id, function, state, report, file)
+    if report_to is not None:
+        _write_report(report_to, told)
+    _print(output, told)
     code = _exit_code(report, check is not None)
     if code:
         raise typer.Exit(code)
@@ -198,9 +218,16 @@ def _place(text: str, option: str, state: State) -> _Cut:
 
 
 def _json(text: str | None, where: str) -> Any:
+    """The value of JSON as the record shows it, tags included."""
     from agentstream.cli.values import typed_json
+    from agentstream.sessions import codec
+    from agentstream.sessions.edits import as_recorded
 
-    return typed_json(text, where) if text is not None else None
+    if text is None:
+        return None
+    given = typed_json(text, where)
+    with refusing_arguments():
+        return codec.decode(as_recorded(given))
 
 
 def _text(text: str | None) -> str | None:
@@ -217,13 +244,15 @@ def _assigned(text: str) -> tuple[str, Any]:
 
 
 def _confirm(*, yes: bool) -> Callable[[Cost], bool]:
+    from agentstream.cli.talk import confirmed, is_quiet
+    from agentstream.cli.text import clean
+
     def asked(cost: Cost) -> bool:
         about = f"{cost.calls} model calls, {cost.input_tokens} tokens in, {cost.output_tokens} out"
         unknown = f"; no price is known of {', '.join(cost.unpriced)}" if cost.unpriced else ""
-        print(f"running on costs, by the record: {cost} ({about}{unknown})", file=sys.stderr)
-        if yes or not sys.stdin.isatty():
-            return True
-        return typer.confirm("go on?", err=True)
+        if not (yes and is_quiet()):
+            print(clean(f"running on costs, by the record: {cost} ({about}{unknown})"), file=sys.stderr)
+        return yes or confirmed("go on?", otherwise="running on makes calls", flag="-y")
 
     return asked
 
@@ -231,12 +260,24 @@ def _confirm(*, yes: bool) -> Callable[[Cost], bool]:
 # --- what came of it -------------------------------------------------------------------------------------------------
 
 
-def _print(output: Output, session: str, function: str, state: State, report: Report) -> None:
+def _print(output: Output, told: Told) -> None:
     from agentstream.cli.reported import as_json, print_fields, print_report
 
     if output.form == "json":
-        output.document("replay", as_json(session, function, state, report))
+        output.document("replay", as_json(told))
     elif output.terminal:
-        print_report(output, session, function, state, report)
+        print_report(output, told)
     else:
-        print_fields(output, state, report)
+        print_fields(output, told.state, told.report)
+
+
+def _write_report(file: str, told: Told) -> None:
+    from agentstream.cli.output import SCHEMA
+    from agentstream.cli.reported import as_json
+    from agentstream.cli.values import to_json
+
+    document = to_json({"schema": SCHEMA, "kind": "replay", "data": as_json(told)}, indent=2)
+    try:
+        Path(file).write_text(f"{document}\n", "utf-8", "backslashreplace")
+    except OSError as error:
+        raise UsageError(f"--report {file!r} cannot be written: {error.strerror or error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentstream.cli.output import Output, shortened
@@ -18,6 +19,17 @@ _SHOWN = 8
 """Differences of one divergence that a person is shown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A report, and what it is of: the session and its state, the code by its name, the file if it is from one."""
+
+    session: str
+    function: str
+    state: State
+    report: Report
+    file: str | None = None
+
+
 def verdict(report: Report) -> str:
     """A report in one word."""
     if report.refused is not None:
@@ -31,8 +43,9 @@ def verdict(report: Report) -> str:
     return "identical" if report.identical else "diverged"
 
 
-def print_report(output: Output, session: str, function: str, state: State, report: Report) -> None:
+def print_report(output: Output, told: Told) -> None:
     """For a person."""
+    session, state, report = told.session, told.state, told.report
     word = verdict(report)
     colour = {"identical": "green", "same": "green", "stopped": "blue"}.get(word, "yellow" if report.fork else "red")
     output.line(f"{output.paint(word, colour)}  {_summary(report)}")
@@ -49,7 +62,7 @@ def print_report(output: Output, session: str, function: str, state: State, repo
         output.line(clean(f"the agent raised {type(report.error).__name__}: {report.error}"))
     elif report.returned and not report.tries:
         output.line(f"result  {clean(shortened(_result(report), 2000))}")
-    for command in commands(session, function, report):
+    for command in commands(told):
         output.line(f"{output.paint('next:', 'dim')} {clean(command)}")
 
 
@@ -102,10 +115,13 @@ def print_fields(output: Output, state: State, report: Report) -> None:
         output.fields(["raised", type(report.error).__name__, str(report.error)])
 
 
-def as_json(session: str, function: str, state: State, report: Report) -> dict[str, Any]:
+def as_json(told: Told) -> dict[str, Any]:
     """For a program."""
+    state, report = told.state, told.report
     return {
-        "session": session,
+        "session": told.session,
+        "file": told.file,
+        "function": told.function,
         "verdict": verdict(report),
         "identical": report.identical,
         "steps": report.steps,
@@ -136,7 +152,7 @@ def as_json(session: str, function: str, state: State, report: Report) -> dict[s
         ],
         "passed": report.passed,
         "notes": list(report.notes),
-        "next": commands(session, function, report),
+        "next": commands(told),
     }
 
 
@@ -156,8 +172,9 @@ def divergence_json(state: State, divergence: Divergence) -> dict[str, Any]:
     }
 
 
-def commands(session: str, function: str, report: Report) -> list[str]:
+def commands(told: Told) -> list[str]:
     """What a person may want to do next, as it is typed."""
+    session, function, report = told.session, told.function, told.report
     name = shlex.quote(session)
     if report.fork is not None:
         fork = shlex.quote(report.fork)
@@ -166,6 +183,9 @@ def commands(session: str, function: str, report: Report) -> list[str]:
     if report.divergence is None:
         return []
     at, branch = report.divergence.before.index, shlex.quote(f"{session}-branch")
+    if told.file is not None:
+        file = shlex.quote(told.file)
+        return [f"agentstream replay {file} {function} --keep-going", f"agentstream import {file}"]
     return [
         f"agentstream fork {name}@{at} --as {branch} --run {function}",
         f"agentstream replay {name} {function} --keep-going",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agentstream.cli.failures import UsageError, refusing_arguments
-from agentstream.cli.options import Function, answers
+from agentstream.cli.options import MaybeFunction, answers
 
 if TYPE_CHECKING:
     from agentstream import Session
@@ -19,23 +19,26 @@ def resume(
     output: Output,
     url: str | None,
     session: Annotated[str, typer.Argument(metavar="SESSION", show_default=False)],
-    function: Function,
+    function: MaybeFunction = None,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="This run, not the open one.")] = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="Also from a worker that lives.")] = False,
 ) -> None:
     """Goes on with the open run of a session: recorded steps are served, the others are made.
 
     A compiled LangGraph graph can be given too: a thread of its StreamSaver goes on where it stands, with the answers
-    that its questions got.
+    that its questions got. Without MODULE:AGENT it is the function that the record names.
 
     Prints what the agent returned, as JSON. Exit code 8: the agent raised; 9: the run waits for an answer.
     """
     from agentstream.cli.code import imported_thing
+    from agentstream.cli.entry import recorded_code
     from agentstream.cli.store import find_session, opened_client
 
-    agent = imported_thing(function)
+    agent = imported_thing(function) if function is not None else None
     with opened_client(url) as client:
         found = find_session(client, session)
+        if function is None:
+            _, agent = recorded_code(found.state(), run, "resume", quiet=output.form == "json")
         going = found.with_options(run_id=run, take_over=take_over)
         result = going_on(going, agent, "resume")
         print_result(output, "resume", found.id, result)
@@ -45,8 +48,8 @@ def going_on(session: Session, agent: Any, verb: str, *arguments: Any, **named: 
     """Calls `session.resume` or `.run`, in an event loop where the agent needs one. What the agent itself raised
     is an `AgentRaised`. What is no function is what an engine keeps: a graph, which can only be resumed."""
     from agentstream.agents.agent import spec_of
-    from agentstream.cli.failures import AgentRaised
-    from agentstream.errors import AgentStreamError, Denied, Interrupted, QuestionExpired, ReplayedError
+    from agentstream.cli.failures import AgentRaised, Waits
+    from agentstream.errors import AgentStreamError, Denied, Interrupted, QuestionExpired, ReplayedError, RunWaiting
 
     if callable(agent):
         with refusing_arguments():
@@ -62,6 +65,8 @@ def going_on(session: Session, agent: Any, verb: str, *arguments: Any, **named: 
         return asyncio.run(getattr(session.to_async(), verb)(agent, *arguments, **named))
     except (ReplayedError, Denied, QuestionExpired, Interrupted) as error:
         raise AgentRaised.of(error) from error
+    except RunWaiting as error:
+        raise Waits.of(session.id, error) from error
     except AgentStreamError:
         raise
     except Exception as error:

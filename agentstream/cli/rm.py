@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentstream.cli.failures import CONFLICT, CommandError, refusing_arguments
+from agentstream.cli.failures import CONFLICT, CommandError
 from agentstream.cli.options import answers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agentstream import Client, Session
     from agentstream.cli.output import Output
 
@@ -28,26 +30,56 @@ def rm(
     force: Annotated[
         bool, typer.Option("--force", help="Also what a worker is at, or what waits for a person.")
     ] = False,
+    forks: Annotated[
+        bool, typer.Option("--with-forks", "--forks", help="Also all that go on from their history; asks first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Does not ask.")] = False,
 ) -> None:
-    """Deletes sessions: all that are named, or none. Their forks stay readable. In a pipe: the ids, one a line."""
+    """Deletes sessions: all that are named, or none. Their forks stay readable, unless --with-forks.
+
+    In a pipe: the ids, one a line.
+    """
     from agentstream.cli.store import opened_client
 
     with opened_client(url) as client:
-        found = [_deletable(client, name, force) for name in dict.fromkeys(sessions)]
-        for session in found:
+        found = {name: _deletable(client, name, force) for name in sessions}
+        if forks:
+            found = {name: _deletable(client, name, force) for name in _with_forks(client, found)}
+            if not yes:
+                _require_yes(list(found))
+        for session in reversed(found.values()):  # a fork before what it goes on from
             session.delete()
     if output.form == "json":
-        output.document("rm", [session.id for session in found])
+        output.document("rm", list(found))
     else:
-        for session in found:
-            output.fields([session.id])
+        for name in found:
+            output.fields([name])
+
+
+def _with_forks(client: Client, names: Iterable[str]) -> list[str]:
+    """The sessions and all that go on from them, each after what it goes on from."""
+    from agentstream.backends.driving import drive
+    from agentstream.sessions.summaries import with_forks
+
+    families = (drive(with_forks(client._core, name), client._core.backend) for name in names)
+    every = {entry.id: len(entry.births) for family in families for entry in family}
+    return sorted(every, key=lambda name: every[name])
+
+
+def _require_yes(names: list[str]) -> None:
+    from agentstream.cli.talk import require_yes
+    from agentstream.cli.text import clean
+
+    what = f"session {names[0]!r}" if len(names) == 1 else f"{len(names)} sessions"
+    lines = "".join(f"  {clean(name)}\n" for name in names)
+    require_yes(f"{lines}Delete {what}?", otherwise=f"this deletes {what}: {', '.join(names)}", flag="-y")
 
 
 def _deletable(client: Client, name: str, force: bool) -> Session:
     from agentstream import Erased
+    from agentstream.cli.store import exact_session
 
-    with refusing_arguments():
-        session = client.session(name)
+    session = exact_session(client, name)
     try:
         status = session.status()
     except Erased:

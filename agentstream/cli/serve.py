@@ -116,4 +116,7 @@ def _tokens_in(file: Path | None) -> list[str]:
 
 
 def _say(text: str) -> None:
-    print(clean(text), file=sys.stderr, flush=True)
+    from agentstream.cli.talk import is_quiet
+
+    if not is_quiet():
+        print(clean(text), file=sys.stderr, flush=True)

@@ -43,12 +43,23 @@ q, quit        ends"""
 class Stepper:
     """One debugging of one session: prints to stdout, reads commands from stdin, the end of which quits."""
 
-    def __init__(self, output: Output, session: Session, function: str, breaks: list[str], until: Any) -> None:
+    def __init__(
+        self,
+        output: Output,
+        session: Session,
+        function: str,
+        breaks: list[str],
+        until: Any,
+        *,
+        file: str | None = None,
+    ) -> None:
+        """`file`: the export that the session is from, where it is not in the store."""
         self._output = output
         self._session = session
         self._function = function
         self._breaks = breaks
         self._until = until
+        self._file = file
         self._stepping = not breaks and until is None
         self._goal: int | None = None
         """The stop to ask at next, after going back."""
@@ -242,6 +253,9 @@ class Stepper:
 
         if not new_id:
             self._output.line("f ID: the new session's id")
+            return
+        if self._file is not None:
+            self._output.line(clean(f"a fork stands in a store: agentstream import {shlex.quote(self._file)} first"))
             return
         try:
             self._session.fork(new_id, seen.before.index)

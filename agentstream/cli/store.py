@@ -64,6 +64,15 @@ def find_session(client: Client, text: str) -> Session:
     return client.session(found)
 
 
+def exact_session(client: Client, text: str) -> Session:
+    """The session of this whole id: for what cannot be undone. `Missing`."""
+    with refusing_arguments():
+        session = client.session(text)
+    if not _is_id(client, text):
+        raise Missing(f"there is no session {text!r} in {client.name}", hint="agentstream list; a whole id is needed")
+    return session
+
+
 def find_target(client: Client, text: str) -> tuple[Session, Place | None]:
     """`SESSION` or `SESSION@POS`. An id that holds an @ itself is taken as it is if there is such a session."""
     exact = read_exact(text)

@@ -34,6 +34,9 @@ STATUS_COLOURS = {
     "unreadable": "red",
 }
 
+SIGN_COLOURS = {"-": "red", "+": "green", "~": "yellow"}
+"""Of what was there, what is there, and what differs."""
+
 
 def coloured(text: str, colour: str | None) -> str:
     """`text` in a colour; as it is where that is None."""

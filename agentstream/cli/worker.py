@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-from agentstream.cli.code import imported
 from agentstream.cli.failures import INTERRUPTED, refusing_arguments
 from agentstream.cli.options import Url
 
@@ -58,6 +57,7 @@ def worker(
     It tells on stderr what it does.
     """
     from agentstream import Client, Worker
+    from agentstream.cli.code import imported
     from agentstream.cli.spans import seconds
     from agentstream.sessions.configured import rules_named
 
@@ -177,6 +177,7 @@ def _command() -> list[str]:
 
 def _tell() -> None:
     """What the worker does, line by line, on stderr."""
+    from agentstream.cli.talk import is_quiet
     from agentstream.cli.text import clean
 
     class Lines(logging.Formatter):
@@ -187,4 +188,4 @@ def _tell() -> None:
     handler.setFormatter(Lines())
     logger = logging.getLogger("agentstream.worker")
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if is_quiet() else logging.INFO)

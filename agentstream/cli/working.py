@@ -19,7 +19,9 @@ def working(what: str, count: Callable[[], str] = lambda: "") -> Iterator[None]:
 
     It is said from a thread of its own: what is done inside may wait in place.
     """
-    if not sys.stderr.isatty():
+    from agentstream.cli.talk import is_quiet
+
+    if is_quiet() or not sys.stderr.isatty():
         yield
         return
     done = threading.Event()

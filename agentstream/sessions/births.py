@@ -59,6 +59,8 @@ class Birth(msgspec.Struct, frozen=True):
     keys: tuple[str, ...] = ()
     """The ids of keys of other lives and sessions that seal content which its events refer to: it holds copies of those
     events, and the content is where it was."""
+    redacted: str | None = None
+    """By which rules something was taken out of what came before, when it left the store that it was recorded in."""
 
     @property
     def own_keys(self) -> frozenset[str]:
@@ -103,7 +105,7 @@ def declared_birth(event: Event) -> Birth | None:
     if told is not None and lineage is None:
         return None
     session = value.get("session")
-    encrypted, erased = value.get("encrypted"), value.get("erased")
+    encrypted, erased, redacted = value.get("encrypted"), value.get("erased"), value.get("redacted")
     return Birth(
         incarnation,
         lineage,
@@ -112,6 +114,7 @@ def declared_birth(event: Event) -> Birth | None:
         erased if isinstance(erased, str) else None,
         _compacted(value.get("compacted")),
         _texts(value.get("keys")),
+        redacted if isinstance(redacted, str) else None,
     )
 
 

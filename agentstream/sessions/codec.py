@@ -113,12 +113,13 @@ def canonical(data: object) -> bytes:
     return text
 
 
-def fingerprint(data: object) -> str:
+def fingerprint(data: object, text: bytes | None = None) -> str:
     """128 bits of SHA-256 over the canonical text, as 22 characters of base64url; equal for equal forms, everywhere.
 
-    Where large content is kept is no part of it: that changes with the store.
+    Where large content is kept is no part of it: that changes with the store. `text` is the canonical text, where it is
+    known.
     """
-    text = canonical(data)
+    text = canonical(data) if text is None else text
     if MARK in text:
         text = canonical(without_places(data))
     return urlsafe_b64encode(sha256(text).digest()[:16]).decode("ascii")[:22]

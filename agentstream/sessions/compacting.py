@@ -116,9 +116,14 @@ def _body(log: Log, incarnation: str) -> Iterator[bytes]:
         **({"parent": birth.value["parent"]} if "parent" in birth.value else {}),
         "compacted": {**told, **({"replaced": replaced} if replaced else {})},
         **({"keys": keys} if keys else {}),
+        **({"redacted": redacted} if (redacted := _redacted(log)) is not None else {}),
     }
     yield write_event("session", incarnation, value)
     yield from _Moving(state).messages()
+
+
+def _redacted(log: Log) -> str | None:
+    return next((birth.redacted for _, birth in log.births if birth.redacted is not None), None)
 
 
 class _Moving:

@@ -2,7 +2,9 @@
 
 Steps are the same if they asked the same (kind, name, fingerprint of the input). They are
 aligned as lines of two texts are; what is left between equal ones is paired by kind and
-name, in order: such a pair asked something else. Pure.
+name, in order: such a pair asked something else. What came of two model calls is what was
+said, where the replies themselves are kept as blocks of bytes: ids and times that a
+provider draws make no difference. Pure.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from agentstream.sessions.codec import canonical
 from agentstream.sessions.diff import diff, first_path
 from agentstream.sessions.fingerprints import shape_of
 
 if TYPE_CHECKING:
+    from agentstream.sessions.events import Event
     from agentstream.sessions.state import State
     from agentstream.sessions.steps import Step
 
@@ -29,13 +33,18 @@ Kind = Literal["same", "different_args", "different_output", "missing_call", "ex
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """A step of the left session, of the right one, or one of each that belong together; numbers as `step:N`."""
+    """A step of the left session, of the right one, or one of each that belong together; numbers as `step:N`.
+
+    `left_said` and `right_said` are the messages that they said, `sides` what is compared of them.
+    """
 
     kind: Kind
     left: Step | None = None
     right: Step | None = None
     left_number: int | None = None
     right_number: int | None = None
+    left_said: tuple[Event, ...] = ()
+    right_said: tuple[Event, ...] = ()
 
     @property
     def step(self) -> Step:
@@ -46,17 +55,19 @@ class Pair(msgspec.Struct, frozen=True):
     @property
     def changes(self) -> list[dict[str, Any]]:
         """What differs, in the operations of RFC 6902 from left to right, over `{"input", "outcome"}`."""
-        return diff(*self._sides()) if self.left is not None and self.right is not None else []
+        return diff(*self.sides) if self.left is not None and self.right is not None else []
 
     @property
     def path(self) -> str:
         """The first difference: `outcome.result.amount`; empty for a step that has no partner."""
-        return first_path(*self._sides()) if self.left is not None and self.right is not None else ""
+        return first_path(*self.sides) if self.left is not None and self.right is not None else ""
 
-    def _sides(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        assert self.left is not None
-        assert self.right is not None
-        return told(self.left), told(self.right)
+    @property
+    def sides(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Input and outcome of both, as they are compared; None for the one that is not there."""
+        if self.left is None or self.right is None:
+            return self.left and told(self.left), self.right and told(self.right)
+        return _beside(told(self.left), self.left_said, told(self.right), self.right_said)
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -86,17 +97,21 @@ def told(step: Step) -> dict[str, Any]:
 
 def compare_steps(left: State, right: State) -> Compared:
     """The steps of two sessions, aligned, in the order of both."""
-    return Compared(tuple(_pairs(left.steps, right.steps)))
+    return Compared(tuple(_pairs(left, right)))
 
 
-def _pairs(left: Sequence[Step], right: Sequence[Step]) -> Iterator[Pair]:
-    for a, b in aligned(left, right, _asked, _called):
-        one = left[a] if a is not None else None
-        other = right[b] if b is not None else None
-        yield Pair(_kind(one, other), one, other, a, b)
+def _pairs(left: State, right: State) -> Iterator[Pair]:
+    ours, theirs = _said_in(left), _said_in(right)
+    for a, b in aligned(left.steps, right.steps, _asked, _called):
+        one = left.steps[a] if a is not None else None
+        other = right.steps[b] if b is not None else None
+        said = (tuple(ours.get(one.key, ())) if one else (), tuple(theirs.get(other.key, ())) if other else ())
+        pair = Pair("same", one, other, a, b, *said)
+        yield replace(pair, kind=_kind(pair))
 
 
-def _kind(left: Step | None, right: Step | None) -> Kind:
+def _kind(pair: Pair) -> Kind:
+    left, right = pair.left, pair.right
     if left is None:
         return "extra_call"
     if right is None:
@@ -105,7 +120,45 @@ def _kind(left: Step | None, right: Step | None) -> Kind:
         return "same"  # the very events, which a fork shares
     if _asked(left) != _asked(right):
         return "different_args"
-    return "same" if canonical(told(left)["outcome"]) == canonical(told(right)["outcome"]) else "different_output"
+    ours, theirs = (side["outcome"] if side is not None else None for side in pair.sides)
+    return "same" if canonical(ours) == canonical(theirs) else "different_output"
+
+
+def _said_in(state: State) -> dict[str, list[Event]]:
+    """The messages that steps said, by the key of each step."""
+    said: dict[str, list[Event]] = {}
+    for event in state.of_type("message"):
+        if event.claim is not None:
+            said.setdefault(event.key.rpartition("/")[0], []).append(event)
+    return said
+
+
+def _beside(
+    left: dict[str, Any], left_said: Sequence[Event], right: dict[str, Any], right_said: Sequence[Event]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """By what they said, where both did and both replies are blocks of bytes; else as they are."""
+    ours, theirs = _without_block(left["outcome"]), _without_block(right["outcome"])
+    if not (left_said and right_said and ours is not None and theirs is not None):
+        return left, right
+    ours["said"] = [_without_id(event.value) for event in left_said]
+    theirs["said"] = [_without_id(event.value) for event in right_said]
+    return {**left, "outcome": ours}, {**right, "outcome": theirs}
+
+
+def _without_block(outcome: dict[str, Any]) -> dict[str, Any] | None:
+    """An outcome without the bytes in its result, and the texts that those are unpacked by; None where it has none."""
+    result = outcome.get("result")
+    if not isinstance(result, dict):
+        return None
+    rest = {name: part for name, part in result.items() if not _is_bytes(part)}
+    if len(rest) == len(result):
+        return None
+    rest.pop("texts", None)
+    return {**outcome, "result": rest}
+
+
+def _is_bytes(part: Any) -> bool:
+    return isinstance(part, dict) and part.keys() == {"$bytes"}
 
 
 def _raw(step: Step) -> bytes | None:

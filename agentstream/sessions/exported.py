@@ -4,6 +4,8 @@ A section is a header line and then one line for each message:
 
     {"agentstream":"export/1","session":"a","incarnation":"…","events":3,"sealed":false,"sha256":"…"}
 
+(and `"redacted":"keys"` where something was taken out on the way, by the rules of that name).
+
 `events` counts the whole session. Where the header has `"shares":{"session":"…","events":n}` the
 first n messages are those of that earlier section, and only the rest is here. `sha256` is over
 the messages that are here, each followed by a line feed, so that a torn or edited file is known.
@@ -64,6 +66,8 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     sealed: bool
     sha256: str
     shares: Shares | None = None
+    redacted: str | None = None
+    """The rules by which it was redacted when it left the store that it was recorded in."""
 
     @property
     def shared(self) -> int:
@@ -103,6 +107,8 @@ class Tally:
     incarnation: str = ""
     births: list[tuple[int, str]] = field(default_factory=list)
     """Where each incarnation begins, and its name."""
+    redacted: str | None = None
+    """The rules that the first birth names which names any."""
     refs: dict[str, tuple[Ref, int]] = field(default_factory=dict)
     """The large content that is referred to, by its SHA-256, and the first event that does."""
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
@@ -115,12 +121,17 @@ class Tally:
             birth = birth_of(read_event(message, self.events))
             if birth is not None:
                 self.incarnation = birth.incarnation
+                self.redacted = self.redacted or birth.redacted
                 self.births.append((self.events, birth.incarnation))
         for ref in refs_in(message):
             self.refs.setdefault(ref.sha256, (ref, self.events))
         self._digest.update(message)
         self._digest.update(b"\n")
         self.events += 1
+
+    def header(self, session: str, sealed: bool, shares: Shares | None) -> Header:
+        """The header of a section with these messages."""
+        return Header(FORM, session, self.incarnation, self.events, sealed, self.sha256, shares, self.redacted)
 
     @property
     def sha256(self) -> str:
@@ -301,6 +312,11 @@ class _Reader:
             raise self.wrong(
                 f"session {header.session!r} is of incarnation {tally.incarnation!r}, "
                 f"and its header says {header.incarnation!r}"
+            )
+        if tally.start == 0 and tally.redacted != header.redacted:
+            raise self.wrong(
+                f"session {header.session!r} was redacted by the rules {tally.redacted!r}, "
+                f"and its header says {header.redacted!r}"
             )
 
     def _message(self, line: bytes) -> bytes:

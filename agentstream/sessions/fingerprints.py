@@ -3,6 +3,10 @@
 The fingerprint of such a call is `<shape>.<key>.<code>`: the hash of what is recorded of it, the
 id of a key, and an HMAC of what is not under that key. Without the key, or under another, the
 shapes alone are compared: what was taken out then matches anything, and who compares is told.
+
+Of a call that was redacted when it left its store it is `<shape>.-.<left>`: there is no key, and `left` is that of what
+is left of it, its marks as texts: a call that was handed that has the same. What cannot be told any more is `-.-.-`,
+and matches anything.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentstream.sessions import codec
-from agentstream.sessions.secrets import Hidden, replaced
+from agentstream.sessions.secrets import MARK, Hidden, in_text, replaced
 
 if TYPE_CHECKING:
     from agentstream.backends.base import Backend
@@ -28,33 +32,84 @@ FILE = "fingerprint.key"
 SIZE = 32
 
 
+class Handed(str):
+    """A fingerprint of a call that was handed marks. `left` is that of the call with their texts; it is compared, and
+    never written."""
+
+    __slots__ = ("left",)
+    left: str
+
+    def __new__(cls, text: str, left: str) -> Handed:
+        made = super().__new__(cls, text)
+        made.left = left
+        return made
+
+
+def plain(data: Any) -> str:
+    """The fingerprint of a call from which nothing is taken out."""
+    text = codec.canonical(data)
+    made = codec.fingerprint(data, text)
+    return Handed(made, codec.fingerprint(in_text(data))) if MARK in text else made
+
+
 class Fingerprint(str):
     """A fingerprint of a call that holds secrets. `plain` is that of the whole call, as it was recorded where no rule
-    took anything out; it is compared, and never written."""
+    took anything out, `left` that of what is left of it, its marks as texts; they are compared, and never written."""
 
-    __slots__ = ("plain",)
+    __slots__ = ("left", "plain")
     plain: str
+    left: str
 
-    def __new__(cls, text: str, plain: str) -> Fingerprint:
+    def __new__(cls, text: str, plain: str, left: str) -> Fingerprint:
         made = super().__new__(cls, text)
-        made.plain = plain
+        made.plain, made.left = plain, left
         return made
+
+
+NO_KEY = "-"
+UNKNOWN = "-.-.-"
+
+
+def leaving(recorded: str, before: Any, shape: Any, after: Any) -> str:
+    """The fingerprint of a call from which something is taken out as it leaves its store: `before` and `after` that,
+    and the `shape` of it. What was compared by something else than its input cannot be told any more."""
+    if not recorded or ("." not in recorded and codec.fingerprint(before) != recorded):
+        return recorded and UNKNOWN
+    return f"{codec.fingerprint(shape)}.{NO_KEY}.{codec.fingerprint(in_text(after))}"
 
 
 def shape_of(fingerprint: str) -> str:
     """What of a fingerprint is compared without a key."""
-    return fingerprint.partition(".")[0]
+    return _left_of(fingerprint) or fingerprint.partition(".")[0]
+
+
+def names_of(fingerprint: str) -> tuple[str, ...]:
+    """What a recorded fingerprint may be found by."""
+    return tuple(dict.fromkeys((shape_of(fingerprint), fingerprint.partition(".")[0])))
+
+
+def left_of(now: str) -> str:
+    """What a call is found by in a session that was redacted when it left its store."""
+    return now.left if isinstance(now, (Fingerprint, Handed)) else now
+
+
+def _left_of(fingerprint: str) -> str | None:
+    """The fingerprint of what is left of a call, where something was taken out as it left its store."""
+    _, key, code = fingerprint.split(".") if fingerprint.count(".") == 2 else ("", "", NO_KEY)
+    return code if key == NO_KEY != code else None
 
 
 def agree(recorded: str, now: str) -> bool:
     """Whether a call is the recorded one, as far as anybody can know."""
-    if recorded == now or recorded == getattr(now, "plain", None):
+    if recorded == now or recorded == getattr(now, "plain", None) or left_of(now) == _left_of(recorded):
         return True
     return unsure(recorded, now)
 
 
 def unsure(recorded: str, now: str) -> bool:
     """Whether two fingerprints agree only in what is recorded: they were made under different keys."""
+    if recorded == UNKNOWN or (isinstance(now, Fingerprint) and now.left == _left_of(recorded)):
+        return True
     shape, _, code = recorded.partition(".")
     other, _, mine = now.partition(".")
     return shape == other and bool(code and mine) and code.partition(".")[0] != mine.partition(".")[0]
@@ -78,7 +133,9 @@ class Key:
         code = hmac.digest(key, codec.canonical([list(each) for each in hidden]), "sha256")
         shape = codec.fingerprint(replaced(marked, "shape"))
         named = _text(hmac.digest(key, b"agentstream fingerprint key", "sha256"))[:6]
-        return Fingerprint(f"{shape}.{named}.{_text(code[:16])}", codec.fingerprint(replaced(marked, "form")))
+        whole = codec.fingerprint(replaced(marked, "form"))
+        left = codec.fingerprint(in_text(replaced(marked, "stored")))
+        return Fingerprint(f"{shape}.{named}.{_text(code[:16])}", whole, left)
 
     @property
     def bytes(self) -> bytes:

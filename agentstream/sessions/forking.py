@@ -77,7 +77,7 @@ def fork(
             raise missing(session)
         core.writable(log)
         if replace:
-            count, substitutes = _replacements(fold(log), at, replace, core.rules)
+            count, substitutes = replacements(fold(log), at, replace, core.rules)
         else:
             count = index_in(log, at)
         source = _source_in(log, count)
@@ -111,6 +111,15 @@ def _kept(core: Core, log: Log, substitutes: list[Substitute]) -> Steps[list[Sub
     for kind, key, value in substitutes:
         done.append((kind, key, (yield from kept(core.blobs, kind, value, log.births))))
     return done
+
+
+def free_id(session: str) -> Steps[str]:
+    """An id for a fork that no session has now: `<session>-branch`, `<session>-branch-2`, …"""
+    name, number = f"{session}-branch", 1
+    while (yield from locate(checked_id(name))) is not None:
+        number += 1
+        name = f"{session}-branch-{number}"
+    return name
 
 
 def exists(session: str) -> SessionExists:
@@ -253,10 +262,8 @@ def _forked(new_id: str, incarnation: str, point: ForkPoint, body: tuple[bytes, 
 # --- other outcomes --------------------------------------------------------------------------------------------------
 
 
-def _replacements(
-    state: State, at: At | None, replace: Mapping[Any, Any], rules: Rules
-) -> tuple[int, list[Substitute]]:
-    """The cut before the earliest replaced outcome, and the events that put the other outcomes in."""
+def replacements(state: State, at: At | None, replace: Mapping[Any, Any], rules: Rules) -> tuple[int, list[Substitute]]:
+    """The cut before the earliest replaced outcome, and the events that put the other outcomes in. ValueError."""
     events: list[Substitute] = []
     seen: set[tuple[str, str, int]] = set()
     cut = len(state.events)
@@ -280,7 +287,8 @@ def _replacements(
         key = str(StepKey(*identity, state.attempts[identity] + 1))
         # its input whole: the cut may be before the items that the recorded one refers to
         start = {**step.last.start.value, "input": step.stored_input}
-        events += [("step", key, start), ("outcome", key, outcome_value(value, step.key, rules))]
+        typed = bool(step.outcome.value.get("typed"))
+        events += [("step", key, start), ("outcome", key, outcome_value(value, step.key, rules, typed=typed))]
         cut = min(cut, step.outcome.index)
     if at is None:
         return cut, events

@@ -253,7 +253,7 @@ def _put_back(data: Any, blobs: Blobs) -> Any:
     if type(data) is dict:
         ref = _value_in(data)
         return (
-            map_dict(data, partial(_put_back, blobs=blobs)) if ref is None else blobs.value(ref, partial(_formed, ref))
+            map_dict(data, partial(_put_back, blobs=blobs)) if ref is None else blobs.value(ref, partial(formed, ref))
         )
     return map_list(data, partial(_put_back, blobs=blobs)) if type(data) is list else data
 
@@ -287,7 +287,7 @@ def _fetched(event: Event | None, data: Callable[[], Any]) -> Steps[None]:
         return
     try:
         for ref in _values_in(data()):
-            yield from blobs.fetched(ref, partial(_formed, ref))
+            yield from blobs.fetched(ref, partial(formed, ref))
     except BlobLost as error:
         raise named(error, event) from error
 
@@ -320,7 +320,7 @@ def _values_in(data: Any) -> list[Ref]:
     return found
 
 
-def _formed(ref: Ref, content: bytes) -> Any:
+def formed(ref: Ref, content: bytes) -> Any:
     """The canonical form that the content of a blob is."""
     try:
         if ref.encoding == TEXT:

@@ -75,6 +75,7 @@ class Session(Model):
     tags: dict[str, Any] | None = Field(None, description="each as last said; null takes one away")
     encrypted: str | None = Field(None, description="id of the key that the session is sealed with (~k/<id>)")
     keys: list[str] | None = Field(None, description="ids of other keys that seal content its events refer to")
+    redacted: str | None = Field(None, description="the rules by which it was redacted as it left another store")
 
 
 class Run(Worked):
@@ -86,6 +87,7 @@ class Run(Worked):
     typed: bool | None = Field(None, description="a class instance was flattened; the annotation rebuilds it")
     parent: str | None = Field(None, description="key of the run that called it")
     trace: str | None = Field(None, description="the trace it was made in, as W3C's traceparent writes it")
+    entry: str | None = Field(None, description="the agent's function, as module:qualified name")
 
 
 class Status(Worked):

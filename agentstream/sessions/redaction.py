@@ -11,11 +11,14 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from agentstream.errors import NotSerializable
 from agentstream.sessions import _paths, _shapes, codec
-from agentstream.sessions.fingerprints import Fingerprint, Key
+from agentstream.sessions.fingerprints import Fingerprint, Key, plain
 from agentstream.sessions.secrets import TAG, Hidden, Redacted, marker, replaced, shown
 
 if TYPE_CHECKING:
@@ -82,6 +85,16 @@ class Redact:
     def __repr__(self) -> str:
         return f"Redact({len(self.fields)} fields, {len(self.paths)} paths, {len(self.patterns.own)} patterns)"
 
+    def wherever(self, taken: Mapping[str, str]) -> Redact:
+        """The same rules, which find these texts wherever they stand too, each under the name that it is given."""
+        texts: dict[str, list[str]] = {}
+        for text, name in taken.items():
+            texts.setdefault(name, []).append(re.escape(text))
+        own = tuple((name, re.compile("|".join(sorted(each, key=len, reverse=True)))) for name, each in texts.items())
+        made = copy(self)
+        made.patterns = replace(self.patterns, own=(*self.patterns.own, *own))
+        return made
+
     def field(self, name: str, form: Any) -> str | None:
         """The name of the rule that takes out what stands under this field name, None if none does."""
         if not self.fields and not self.keys:
@@ -109,6 +122,8 @@ class Rules:
         self.redact = redact or NOTHING
         self.key = Key(backend)
         self.active = redact is not None
+        self.taken: dict[str, str] | None = None
+        """Where it is one: the texts that were taken out whole, with their rules' names."""
 
     # --- what is compared --------------------------------------------------------------------------------------------
 
@@ -136,7 +151,7 @@ class Rules:
     def fingerprint(self, encoded: codec.Encoded) -> Fingerprint | str:
         """What a call is compared by."""
         if encoded.marked is None:
-            return codec.fingerprint(encoded.data)
+            return plain(encoded.data)
         return self.key.fingerprint(encoded.marked)
 
     # --- what is only written ----------------------------------------------------------------------------------------
@@ -148,13 +163,21 @@ class Rules:
 
     def within(self, data: Any, place: Sequence[str | int]) -> Any:
         """A form that stands at `place` in what is written, of which the first is how paths begin."""
+        marked = self.marked_within(data, place)
+        return data if marked is data else replaced(marked, "stored")
+
+    def marked(self, data: Any, at: str | None) -> Any:
+        """A form in which what the rules find is `Hidden`; the form itself where they find nothing."""
+        return self._marked(data, at) if self.active else data
+
+    def marked_within(self, data: Any, place: Sequence[str | int]) -> Any:
+        """As `marked`, of a form that stands at `place`."""
         if not self.active:
             return data
-        walk = _Pass(self.redact, str(place[0]))
+        walk = _Pass(self.redact, str(place[0]), taken=self.taken)
         walk.place = [*place]
         name = next((rule for part in place[1:] if (rule := self.redact.field(str(part), data)) is not None), None)
-        marked = walk.form(data) if name is None else walk.hidden(name, data)
-        return data if marked is data else replaced(marked, "stored")
+        return walk.form(data) if name is None else walk.hidden(name, data)
 
     def event(self, kind: str, value: dict[str, Any]) -> dict[str, Any]:
         """The stored value of an event that somebody appends or emits: a path to what is in it begins with its type."""
@@ -195,7 +218,7 @@ class Rules:
         return Holding(self)
 
     def _marked(self, data: Any, at: str | None) -> Any:
-        return _Pass(self.redact, at).form(data)
+        return _Pass(self.redact, at, taken=self.taken).form(data)
 
 
 class Held:
@@ -222,8 +245,16 @@ class Held:
 class _Pass:
     """One walk over a form. Gives the form itself where nothing is taken out of it, else one that holds `Hidden`s."""
 
-    def __init__(self, redact: Redact, at: str | None, *, over: _shapes.Patterns | None = None) -> None:
+    def __init__(
+        self,
+        redact: Redact,
+        at: str | None,
+        *,
+        over: _shapes.Patterns | None = None,
+        taken: dict[str, str] | None = None,
+    ) -> None:
         self.redact = redact
+        self.taken = taken
         self.over = over
         self.patterns = redact.patterns if over is None else over
         self.plain = at in PLAIN_TEXTS
@@ -241,6 +272,8 @@ class _Pass:
         if kind is dict:
             return self.mapping(data)
         if kind is Hidden:
+            if data.stored != marker(data.name):
+                return data  # what stands in its place is known already
             return Hidden(data.name, data.form, shown(data.name) if self.plain else None)
         return data if data is None or kind is bool else self.leaf(data)
 
@@ -248,6 +281,8 @@ class _Pass:
         """`data` taken out whole, unless it says nothing or is out already."""
         if data is None or data == "" or (type(data) is dict and data.keys() == {TAG}):
             return data
+        if self.taken is not None and type(data) is str:
+            self.taken.setdefault(data, name)
         return Hidden(name, replaced(data, "form"), shown(name) if self.plain else marker(name))
 
     # --- containers --------------------------------------------------------------------------------------------------

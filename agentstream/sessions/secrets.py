@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 TAG = "$redacted"
+MARK = b'"$redacted"'
+"""Stands in every form with something taken out whole."""
 
 
 class Secret:
@@ -104,6 +106,16 @@ def replaced(form: Any, part: str) -> Any:
     if kind is list:
         return [replaced(item, part) for item in form]
     return form
+
+
+def in_text(form: Any) -> Any:
+    """A form whose marks are the texts that they are for code: what goes through JSON of another's comes back so."""
+    kind = type(form)
+    if kind is dict:
+        if len(form) == 1 and type(form.get(TAG)) is str:
+            return shown(form[TAG])
+        return {key: in_text(item) for key, item in form.items()}
+    return [in_text(item) for item in form] if kind is list else form
 
 
 def secret_value(value: Any) -> Hidden | None:

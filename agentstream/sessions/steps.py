@@ -178,6 +178,11 @@ class Run:
         return text(self.start, "fingerprint")
 
     @property
+    def entry(self) -> str | None:
+        """The agent's function as `module:name`; None where the record does not tell."""
+        return text(self.start, "entry") or None
+
+    @property
     def stored_arguments(self) -> Any:
         """The arguments with their lists whole; what is kept in blobs (`large.py`) is still referred to."""
         return self._items.resolve(field(self.start, "arguments"))

@@ -27,7 +27,7 @@ from agentstream.sessions.catalog import Summary, status_of
 from agentstream.sessions.events import Event
 from agentstream.sessions.family import parent_of
 from agentstream.sessions.ids import id_of, path_of, pointer_path
-from agentstream.sessions.log import Log, locate, read_log
+from agentstream.sessions.log import Log, locate, missing, read_log
 from agentstream.sessions.patience import asked
 from agentstream.sessions.prices import Used, used_by
 from agentstream.sessions.state import State, fold
@@ -94,6 +94,20 @@ def entries(core: Core, prefix: str = "") -> Steps[list[Entry]]:
         if entry is not None:
             found.append(entry)
     return found
+
+
+def with_forks(core: Core, session: str) -> Steps[list[Entry]]:
+    """The session and all that go on from its history, each after what it goes on from. NotFound."""
+    every = yield from entries(core)
+    root = next((entry for entry in every if entry.id == session), None)
+    if root is None:
+        raise missing(session)
+    family, rest = [root], [entry for entry in every if entry is not root]
+    for known in family:  # grows while it is walked: forks of forks
+        family += [entry for entry in rest if known.incarnation in entry.needs and entry not in family]
+    # a session before those that inherit its birth
+    family[1:] = sorted(family[1:], key=lambda entry: (len(entry.births), entry.id))
+    return family
 
 
 def places(core: Core, prefix: str = "") -> Steps[list[Place]]:

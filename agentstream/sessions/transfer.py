@@ -23,15 +23,16 @@ from agentstream.sessions import codec
 from agentstream.sessions.births import declared_birth
 from agentstream.sessions.encryption.form import Portable
 from agentstream.sessions.events import read_event
-from agentstream.sessions.exported import FORM, PIECE, BlobHeader, Header, Shares, Tally, line_of, piece_line
+from agentstream.sessions.exported import PIECE, BlobHeader, Header, Shares, Tally, line_of, piece_line
 from agentstream.sessions.log import locate, missing, open_log
 from agentstream.sessions.patience import asked
-from agentstream.sessions.summaries import Entry, entries
+from agentstream.sessions.references import Ref
+from agentstream.sessions.summaries import Entry, with_forks
 
 if TYPE_CHECKING:
     from agentstream.backends.driving import Steps
     from agentstream.sessions.core import Core
-    from agentstream.sessions.references import Ref
+    from agentstream.sessions.redaction import Redact, Rules
 
 Target = str | os.PathLike[str] | IO[bytes]
 
@@ -45,15 +46,28 @@ class Exported:
     bytes: int
 
 
-def export(core: Core, session: str, target: Target, *, form: str = "jsonl", forks: bool = False) -> Steps[Exported]:
+def export(
+    core: Core,
+    session: str,
+    target: Target,
+    *,
+    form: str = "jsonl",
+    forks: bool = False,
+    redact: Redact | str | bool | None = None,
+) -> Steps[Exported]:
     """Writes a session, and with `forks` every session that goes on from its history, to a path or a binary file.
 
-    A path is replaced when the export is whole. Raises NotFound, ValueError for another form,
-    OSError for a file that cannot be written.
+    `redact`: without what these rules find (a `Redact`, or by name: `keys`, `MODULE:NAME`; True are the ready rules).
+    What is written then is a life of its own. A path is replaced when the export is whole. Raises NotFound, ValueError
+    for another form or a name of no rules, NotSerializable for what the rules cannot look into, OSError for a file
+    that cannot be written.
     """
     if form != "jsonl":
         raise ValueError(f"an export is written as 'jsonl', not {form!r}")
+    told, rules = _rules(core, redact)
     plan = yield from _plan(core, session, forks)
+    if rules is not None:
+        return (yield from _redacted(core, plan, target, rules, told))
     with _writing(target) as file:
         written, events, parts = 0, 0, []
         blobs: set[str] = set()
@@ -67,6 +81,46 @@ def export(core: Core, session: str, target: Target, *, form: str = "jsonl", for
         return Exported(tuple(parts), events, written)
 
 
+def _rules(core: Core, redact: Redact | str | bool | None) -> tuple[str, Rules | None]:
+    """What the rules are called, and they."""
+    from agentstream.sessions.configured import READY, rules_named
+    from agentstream.sessions.redaction import Rules
+
+    if redact is None or redact is False:
+        return "", None
+    told = READY if redact is True else redact if isinstance(redact, str) else "rules"
+    return told, Rules(rules_named(redact) if isinstance(redact, str) else redact, core.backend)
+
+
+def _redacted(
+    core: Core, plan: list[tuple[str, Shares | None]], target: Target, rules: Rules, told: str
+) -> Steps[Exported]:
+    from agentstream.sessions.outgoing import without
+
+    found = yield from without(core, [name for name, _ in plan], rules, told)
+    whole = {leaving.session: leaving.messages for leaving in found}
+    with _writing(target) as file:
+        written, events, done = 0, 0, set[str]()
+        for leaving, (_, shares) in zip(found, plan, strict=True):
+            if shares is not None:
+                n = shares.events
+                shares = shares if whole[shares.session][:n] == leaving.messages[:n] else None
+            tally = Tally(shares.events if shares is not None else 0)
+            for message in leaving.messages[tally.start :]:
+                tally.add(message)
+            for digest, content in leaving.content.items():
+                if digest not in done:
+                    done.add(digest)
+                    written += file.write(BlobHeader.of(Ref(digest, len(content), "", "")).line())
+                    for place in range(0, len(content), PIECE):
+                        written += file.write(piece_line(content[place : place + PIECE]))
+            written += file.write(tally.header(leaving.session, leaving.sealed, shares).line())
+            for message in leaving.messages[tally.start :]:
+                written += file.write(line_of(message))
+            events += tally.events - tally.start
+        return Exported(tuple(leaving.session for leaving in found), events, written)
+
+
 def _plan(core: Core, session: str, forks: bool) -> Steps[list[tuple[str, Shares | None]]]:
     """The sessions to write, each after the one that it shares most with."""
     if not forks:
@@ -76,15 +130,7 @@ def _plan(core: Core, session: str, forks: bool) -> Steps[list[tuple[str, Shares
             f"{core.backend.name} cannot list its sessions, so which are forks of {session!r} is not known; "
             "export them one by one"
         )
-    every = yield from entries(core)
-    root = next((entry for entry in every if entry.id == session), None)
-    if root is None:
-        raise missing(session)
-    family, rest = [root], [entry for entry in every if entry is not root]
-    for known in family:  # grows while it is walked: forks of forks
-        family += [entry for entry in rest if known.incarnation in entry.needs and entry not in family]
-    # a session before those that inherit its birth
-    family[1:] = sorted(family[1:], key=lambda entry: (len(entry.births), entry.id))
+    family = yield from with_forks(core, session)
     plan: list[tuple[str, Shares | None]] = []
     for n, entry in enumerate(family):
         plan.append((entry.id, (yield from _shared(entry, family[:n]))))
@@ -121,7 +167,7 @@ def _measured(core: Core, session: str, shares: Shares | None) -> Steps[tuple[He
     tally = Tally(shares.events if shares is not None else 0)
     opened = Portable(session)
     sealed = yield from _each(core, session, tally.start, None, tally.add, opened)
-    header = Header(FORM, session, tally.incarnation, tally.events, sealed, tally.sha256, shares)
+    header = tally.header(session, sealed, shares)
     return header, [(replace(ref, at=opened.places.get(ref.sha256)), index) for ref, index in tally.refs.values()]
 
 

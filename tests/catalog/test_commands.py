@@ -148,7 +148,8 @@ def test_list_finds_by_label_text_and_time(say: Any):
 
 
 def test_rm_deletes_all_that_are_named_or_none(say: Any):
-    assert say("rm", "a/fork", "nobody").code == 3
+    refused = say("rm", "a/fork", "nobody")
+    assert (refused.code, "hint: agentstream list" in refused.err) == (3, True)
     assert ids() == ["a", "a/fork"]
     assert say("rm", "a", "a").out == "a\n"
     assert ids() == ["a/fork"]

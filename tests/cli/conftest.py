@@ -8,6 +8,7 @@ import pty
 import struct
 import subprocess
 import termios
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,7 +80,10 @@ def terminal(store: Path) -> Callable[..., str]:
         env.pop("COLUMNS", None)
         with subprocess.Popen(
             command(*arguments), cwd=store.parent, env=env, stdin=theirs, stdout=theirs, stderr=theirs
-        ):
+        ) as process:
+            hanging = threading.Timer(60, process.kill)  # it asks what nobody types
+            hanging.daemon = True
+            hanging.start()
             os.close(theirs)
             os.write(ours, typed.encode())
             shown = b""
@@ -91,6 +95,7 @@ def terminal(store: Path) -> Callable[..., str]:
                 if not part:
                     break
                 shown += part
+        hanging.cancel()
         os.close(ours)
         return shown.decode()
 

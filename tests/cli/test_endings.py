@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,16 @@ def test_without_what_it_needs_it_says_how_to_get_it(name):
     assert "Traceback" not in done.stderr
 
 
+def test_an_agents_error_is_placed_in_its_own_code():
+    from json import JSONDecodeError, loads
+
+    with pytest.raises(JSONDecodeError) as raised:
+        loads("{")
+    told = str(failures.AgentRaised.of(raised.value))
+    here = test_an_agents_error_is_placed_in_its_own_code.__name__
+    assert re.search(rf"\({re.escape(__file__)}:\d+ in {here}\)$", told)
+
+
 def test_version_and_help(cli):
     assert cli("--version").out == f"agentstream {__version__}\n"
     for arguments in (["--help"], ["-h"], []):
@@ -39,14 +50,21 @@ def test_version_and_help(cli):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["shwo"], ["show"], ["list", "--colour"], ["list", "-n", "x"], ["tail", "a", "b"]]
+    "arguments",
+    [
+        *(["shwo"], ["show"], ["list", "--colour"], ["list", "-n", "x"], ["tail", "a", "b"]),
+        ["list", "--sort", "x"],
+    ],
 )
 def test_wrong_usage(cli, arguments):
     answer = cli(*arguments)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("error: ")
-    assert "hint: agentstream" in answer.err
+    verb = "" if arguments == ["shwo"] else f" {arguments[0]}"
+    assert f"hint: agentstream{verb} --help\n" in answer.err
+    assert "Value error" not in answer.err
     assert cli(*arguments, "--json").error["code"] == "usage"
+    assert cli("show", "a", "--kind").err.endswith("hint: agentstream show --help\n")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from cli_kit import environment
 
-HEAVY = {"httpx", "pydantic", "uvicorn", "importlib.metadata", "cryptography", "zipfile", "rich", "email.message"}
-UNTIL_A_STORE = {*HEAVY, "sqlite3", "asyncio", "msgspec", "agentstream.client"}
+HEAVY = {
+    *("httpx", "pydantic", "uvicorn", "importlib.metadata", "cryptography", "zipfile", "rich", "email.message"),
+    *("asyncio", "ssl"),
+}
+UNTIL_A_STORE = {*HEAVY, "sqlite3", "msgspec", "agentstream.client"}
 RUNNING = {f"agentstream.agents.{name}" for name in ("calls", "opening", "runs", "steps", "worker", "replay")}
 """What runs agents: who looks at a session needs none of it."""
 PROGRAM = """
@@ -48,6 +51,7 @@ def test_what_needs_no_store_imports_little(asked):
         ("list", "--status", "finished", "--sort", "created"),
         ("show", "support/42", "--kind", "tool"),
         ("tree", "support/42"),
+        ("answer", "support/42"),
         ("complete", "agentstream show sup"),
     ],
 )
@@ -60,3 +64,34 @@ def test_a_verb_imports_no_other(store):
     assert {name for name in found if name.startswith("agentstream.cli.")} & {
         f"agentstream.cli.{verb}" for verb in ("answer", "diff", "doctor", "fork", "listing", "replay", "serve", "ui")
     } == set()
+
+
+COLLECTING = """
+import gc, sys
+from agentstream.cli import main
+usual = gc.get_threshold()
+sys.argv[1:] = {arguments!r}
+main()
+print(gc.get_threshold() == usual, gc.get_freeze_count() > 0, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "as_usual", "frozen"),
+    [
+        (["list"], "False", "True"),
+        (["--help"], "False", "True"),
+        (["resume", "support/42", "json:loads"], "True", "False"),
+    ],
+)
+def test_cycles_are_looked_for_where_code_of_the_users_is(store, arguments, as_usual, frozen):
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTING.format(arguments=arguments)],
+        cwd=store.parent,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.stderr.splitlines()[-1].split() == [as_usual, frozen]

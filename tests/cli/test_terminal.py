@@ -9,6 +9,7 @@ import pytest
 from cli_kit import EVIL
 
 from agentstream import Client
+from agentstream.adapters import open_step
 
 SGR = re.compile(r"\x1b\[\d+m")
 
@@ -24,6 +25,20 @@ def test_a_table_that_fits_the_terminal(terminal):
     listed = SGR.sub("", terminal("list"))
     assert listed.splitlines()[0].split() == ["id", "status", "agent", "events", "updated", "parent", "title"]
     assert "(sealed)" in listed
+
+
+@pytest.mark.parametrize(("sort", "column"), [("created", "ago"), ("failures", "1"), ("cost", "$0.00")])
+def test_what_a_list_is_sorted_by_is_seen(terminal, store, sort, column):
+    def asks() -> None:
+        call = open_step("model", "chat", {})
+        call.finish(None, usage={"input_tokens": 1000, "output_tokens": 1, "model": "gpt-4o"})
+
+    with Client(store) as client:
+        client.session("paid").run(asks)
+    shown = terminal("list", "--sort", sort, NO_COLOR="1").splitlines()
+    heads = shown[0].split()
+    assert heads == ["id", "status", "agent", "events", sort, "updated", "parent", "title"]
+    assert any(column in line.partition("finished")[2] for line in shown[1:])
 
 
 def test_colours_on_a_terminal(terminal):
@@ -67,6 +82,10 @@ def test_colours_in_a_pipe(cli, monkeypatch, arguments, names, coloured):
         ["show", EVIL.replace("\r\n", " ")],
         ["show", "evil", "--from", EVIL],
         ["fork", "evil", "--as", EVIL],
+        ["fork", "evil", "--set-message", '2="fine"', "--dry-run"],
+        ["fork", "evil", "--set-message", '2="fine"', "--dry-run", "--json"],
+        ["fork", "evil", "--edit", EVIL],
+        ["rm", "evil", "hi \u202e", "--with-forks"],
     ],
 )
 def test_nothing_recorded_moves_the_terminal(terminal, cli, store, arguments):
@@ -76,8 +95,9 @@ def test_nothing_recorded_moves_the_terminal(terminal, cli, store, arguments):
         evil.append("message", {"role": EVIL, "parts": [{"type": EVIL, "text": EVIL}]}, key=EVIL)
         evil.append(EVIL, {EVIL: EVIL}, key="k" + EVIL)
         evil.append("tool.called", EVIL)
+        evil.fork("hi \u202e", 1)
         evil.seal()
-    shown = SGR.sub("", terminal(*arguments))
+    shown = SGR.sub("", terminal(*arguments, typed="n\n" if arguments[0] == "rm" else ""))
     assert not re.search(r"[^\n\r\x20-\x7e\xa0-\u2027\u202f-\uffff]", shown)
     assert "\r" not in shown.replace("\r\n", "")
     piped = cli(*arguments)

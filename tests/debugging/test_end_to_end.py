@@ -199,7 +199,7 @@ async def pay""",
     ).replace('[act("pay")]', '[think("pay?"), send("pay")]')
     graph = Project(tmp_path, effect, "graphs.py")
     assert graph.made == ["look up A1", "really pay"]
-    replay = "replay", "langgraph/7", "graphs:graph"
+    replay = "replay", "langgraph/7", "graphs:graph", "-y"
     numbers = {row[4]: row[2] for row in graph.cli("show", "langgraph/7").rows if row[1] == "step"}
 
     refused = graph.cli(*replay, "--live-from", numbers["think"], "--as", "langgraph/r", exits=7)

@@ -139,6 +139,7 @@ def test_a_session_is_run_on(
             "replay",
             "support/42",
             "helpers:support",
+            "-y",
             "--live-from",
             at,
             "--model",
@@ -156,8 +157,8 @@ def test_a_session_is_run_on(
         assert project.cli("diff", "support/42-live-1", "--json", exits=1).data
         assert project.cli("replay", "support/42-live-1", "helpers:support").rows[0][0] == "identical"
 
-        again = project.cli("replay", "support/42", "helpers:support", "--live-from", last)
+        again = project.cli("replay", "support/42", "helpers:support", "-y", "--live-from", last)
         assert (again.rows[0][3], json.loads(again.rows[0][4])) == ("support/42-live-2", result)
         assert "running on costs, by the record: " in again.err
-        checked = "--repeat", "2", "--check", "helpers:changed", "--json"
+        checked = "-y", "--repeat", "2", "--check", "helpers:changed", "--json"
         assert project.cli("replay", "support/42", "helpers:support", "--live-from", last, *checked).data["passed"] == 2

@@ -109,6 +109,7 @@ WRITES_WHAT_NOBODY_SAID = {
     "agentstream/agents/approving.py",
     "agentstream/agents/spawning.py",
     "agentstream/sessions/naming.py",
+    "agentstream/sessions/edits.py",
     "agentstream/sessions/events.py",
     "agentstream/sessions/redaction.py",
 }

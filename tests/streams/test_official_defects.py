@@ -167,10 +167,14 @@ def test_two_processes_under_one_id_do_not_lose_silently(remote: Any) -> None:
             first.append(value)
     second = stream.producer("agent", linger=60, max_batch_items=1)
     appended: list[Any] = []
-    with pytest.raises(ProducerConflict):  # of an append already, where the one before was answered by then
+
+    def append() -> None:
         for value in ("b0", "b1", "b2"):
             appended.append(second.append(value))
         second.flush()
+
+    with pytest.raises(ProducerConflict):  # of an append already, where the one before was answered by then
+        append()
     assert appended
     for each in appended:
         with pytest.raises(ProducerConflict):

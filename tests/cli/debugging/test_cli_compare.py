@@ -138,6 +138,25 @@ def test_costs_by_the_users_prices(cli, store, tmp_path):
     assert cli("tree", "paid", "--prices", "/nowhere/at/all").code == 2
 
 
+def test_replies_that_are_blocks_differ_by_what_they_said(cli, store):
+    from agentstream import adapters
+
+    def asks(*replies: tuple[bytes, str]) -> None:
+        for block, text in replies:
+            call = adapters.open_step("model", "POST /x", {"ask": 1})
+            call.emit("message", {"role": "assistant", "id": str(block), "parts": [{"type": "text", "text": text}]})
+            call.finish({"status": 200, "zlib/1": block, "texts": {"0": text}})
+
+    with Client(store) as client:
+        client.session("one").run(lambda: asks((b"a", "yes"), (b"b", "yes")))
+        client.session("two").run(lambda: asks((b"c", "yes"), (b"d", "no")))
+        client.session("mute").run(lambda: adapters.open_step("model", "POST /x", {"ask": 1}).finish({"x": b"c"}))
+    (row,) = cli("diff", "one", "two").rows
+    said = "outcome.said[0].parts[0].text"
+    assert row == ["different_output", "step:1", "step:1", "model", "POST /x", said, '"yes"', '"no"']
+    assert cli("diff", "one", "mute").rows[0][5] == "outcome.result.status", "who said nothing is compared as it is"
+
+
 @pytest.mark.usefixtures("recorded")
 def test_on_a_terminal(terminal):
     shown = terminal("diff", "s1-b", PAGER="")

@@ -102,28 +102,38 @@ def test_another_input(cli, recorded):
     assert cli("replay", "s1", recorded["support"], "--input", '"why?"').code == 1
 
 
+def test_values_are_given_as_the_record_shows_them(cli, recorded, monkeypatch):
+    given = {}
+    monkeypatch.setattr("agentstream.Session.replay", lambda session, agent, **options: given.update(options) or 1 / 0)
+    typed = '[{"$bytes": "eA=="}, {"$float": "2.0"}, 1.0, 1]'
+    run = ["replay", "s1", recorded["support"], "--input", typed, "--mock", f"lookup={typed}", "--live-from", "step:1"]
+    assert cli(*run).code == 1
+    assert [repr(each) for each in (given["input"], given["mock"]["lookup"])] == ["[b'x', 2.0, 1.0, 1]"] * 2
+
+
 def test_running_on_live(cli, recorded, refunds, store):
-    refused = cli("replay", "s1", recorded["support"], "--live-from", "step:2", "--as", "try")
+    refused = cli("replay", "s1", recorded["support"], "-y", "--live-from", "step:2", "--as", "try")
     assert (refused.code, refused.rows[0][0], refused.rows[0][3]) == (7, "refused", "try")
     assert "running on costs, by the record" in refused.err
     assert len(refunds) == 2
-    done = cli("replay", "s1", recorded["support"], "--live-from", "step:2", "--allow", "refund")
+    done = cli("replay", "s1", recorded["support"], "-y", "--live-from", "step:2", "--allow", "refund")
     assert (done.code, done.rows[0]) == (0, ["same", "2", "4", "s1-live-1", '"m said 4"'])
     assert len(refunds) == 3
     steered = ["--model", "m2", "--mock", "refund=1", "--mock", 'lookup={"order": "A1", "amount": 1}']
-    done = cli("replay", "s1", recorded["support"], "--live-from", "step:1", *steered, "--json")
+    done = cli("replay", "s1", recorded["support"], "-y", "--live-from", "step:1", *steered, "--json")
     assert (done.code, done.data["result"], done.data["made"], done.data["estimate"]["calls"]) == (0, "m2 said 4", 3, 0)
     assert len(refunds) == 3
     prompt = store.parent / "prompt.txt"
     prompt.write_text("be loud")
-    done = cli("replay", "s1", recorded["support"], "--live-from", "step:2", "--system", "@prompt.txt", "--allow", "*")
+    loud = ["--system", "@prompt.txt", "--allow", "*"]
+    done = cli("replay", "s1", recorded["support"], "-y", "--live-from", "step:2", *loud)
     with Client(store) as client:
         state = client.session(done.rows[0][3]).state()
     assert state.steps[2].input["messages"][0]["content"] == "be loud"
 
 
 def test_repeating_and_checking(cli, recorded):
-    options = ["--live-from", "step:2", "--mock", "refund=0", "--repeat", "2", "--as", "try"]
+    options = ["-y", "--live-from", "step:2", "--mock", "refund=0", "--repeat", "2", "--as", "try"]
     answer = cli("replay", "s1", recorded["support"], *options, "--check", recorded["fine"])
     assert (answer.code, [row[2] for row in column(answer, "try")]) == (0, ["try-1", "try-2"])
     answer = cli("replay", "s1", recorded["support"], "--check", recorded["never"], "--json")
@@ -141,7 +151,8 @@ WRONG = [
     (["s1", "support", "--live-from", "step:1", "--keep-going"], 2),
     (["s1", "support", "--live-from", "step:1", "--mock", "lookup"], 2),
     (["s1", "support", "--live-from", "step:1", "--mock", "lookup={"], 2),
-    (["s1", "support", "--live-from", "step:1", "--as", "s1-b"], 6),
+    (["s1", "support", "-y", "--live-from", "step:1", "--as", "s1-b"], 6),
+    (["s1", "support", "--live-from", "step:1"], 2),
     (["s1", "support", "--match", "fuzzy"], 2),
     (["s1", "support", "--repeat", "0"], 2),
     (["s1", "support", "--pdb", "--repeat", "2"], 2),
@@ -167,7 +178,7 @@ def test_where_it_raises_or_waits(cli, recorded, store):
     with Client(store) as client:
         client.session("asking").run(imported(recorded["support"]), "x")
     recorded.change("END = None", "END = 'raise'")
-    answer = cli("replay", "s1", recorded["support"], "--live-from", "end", "--as", "late")
+    answer = cli("replay", "s1", recorded["support"], "-y", "--live-from", "end", "--as", "late")
     assert answer.code == 8
     assert cli("resume", "late", recorded["support"]).code == 8
     recorded.change("END = 'raise'", "END = None")
@@ -183,8 +194,10 @@ def test_a_run_that_waits(cli, recorded, store):
         with pytest.raises(RunWaiting):
             client.session("q").run(imported(recorded["asks"]))
         question = client.session("q").questions()[0]
-        assert cli("resume", "q", recorded["asks"]).code == 9
-        live = cli("replay", "q", recorded["asks"], "--live-from", "start", "--as", "q-live")
+        waits = cli("resume", "q", recorded["asks"])
+        assert (waits.code, "waits for an answer to" in waits.err, "session.answer" in waits.err) == (9, True, False)
+        assert "hint: agentstream answer q, then agentstream resume q\n" in waits.err
+        live = cli("replay", "q", recorded["asks"], "-y", "--live-from", "start", "--as", "q-live")
         assert (live.code, live.rows[0][3]) == (9, "q-live")
         assert client.session("q-live").status() == "waiting"
         client.session("q").answer(question, True)
@@ -202,7 +215,7 @@ def test_an_async_agent(cli, recorded, store):
 
     asyncio.run(main())
     assert cli("replay", "a", recorded["anew"]).rows[0][4] == '"A9"'
-    assert cli("replay", "a", recorded["anew"], "--live-from", "start").rows[0][4] == '"A9"'
+    assert cli("replay", "a", recorded["anew"], "-y", "--live-from", "start").rows[0][4] == '"A9"'
 
 
 # --- stepping --------------------------------------------------------------------------------------------------------
