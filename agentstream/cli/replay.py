@@ -90,7 +90,9 @@ def replay(
         typer.Option("--allow", metavar="STEP", help="A step that acts on the world, by its name; * is all of them."),
     ] = None,
     prices: Prices = None,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Does not ask before it runs on.")] = False,
+    yes: Annotated[
+        bool, typer.Option("-y", "--yes", help="Does not ask, before it runs on or runs recorded code.")
+    ] = False,
     repeat: Annotated[int, typer.Option("--repeat", min=1, metavar="K", help="K times.")] = 1,
     check: Annotated[
         str | None, typer.Option("--check", metavar="MODULE:FN", help="Called with the result: whether it passes.")
@@ -104,7 +106,8 @@ def replay(
     A compiled LangGraph graph can be given too, for a thread of its StreamSaver: its nodes are steps of kind `node`.
     What it runs on in must be a thread of its too (--as langgraph/ID).
 
-    Without MODULE:AGENT it is the function that the record names. A FILE that `export` wrote is replayed in memory.
+    Without MODULE:AGENT it is the function that the record names, if you agree to it. A FILE that `export` wrote is
+    replayed in memory.
 
     Exit codes: 0 it went the recorded way (or ran on to its end, or stopped where asked); 1 it diverged, or a try did
     not pass; 7 a call was not allowed; 8 the agent raised where it ran on; 9 it waits there.
@@ -127,7 +130,7 @@ def replay(
             )
         state = open_session(found).state
         if function is None:
-            function, agent = recorded_code(state, run, "replay", quiet=output.form == "json", file=file)
+            function, agent = recorded_code(state, run, "replay", yes=yes, quiet=output.form == "json", file=file)
         options: dict[str, Any] = {
             "run": run,
             "input": _json(input, "--input"),

@@ -22,11 +22,12 @@ def resume(
     function: MaybeFunction = None,
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="This run, not the open one.")] = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="Also from a worker that lives.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Does not ask before it runs recorded code.")] = False,
 ) -> None:
     """Goes on with the open run of a session: recorded steps are served, the others are made.
 
     A compiled LangGraph graph can be given too: a thread of its StreamSaver goes on where it stands, with the answers
-    that its questions got. Without MODULE:AGENT it is the function that the record names.
+    that its questions got. Without MODULE:AGENT it is the function that the record names, if you agree to it.
 
     Prints what the agent returned, as JSON. Exit code 8: the agent raised; 9: the run waits for an answer.
     """
@@ -38,7 +39,7 @@ def resume(
     with opened_client(url) as client:
         found = find_session(client, session)
         if function is None:
-            _, agent = recorded_code(found.state(), run, "resume", quiet=output.form == "json")
+            _, agent = recorded_code(found.state(), run, "resume", yes=yes, quiet=output.form == "json")
         going = found.with_options(run_id=run, take_over=take_over)
         result = going_on(going, agent, "resume")
         print_result(output, "resume", found.id, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -106,11 +107,41 @@ def test_the_stepper_makes_no_fork_of_a_file(recorded, exported):
 
 def test_without_code_it_is_what_the_record_names(cli, recorded, exported):
     for target in ("s1", str(exported)):
-        answer = cli("replay", target)
+        answer = cli("replay", target, "-y")
         assert (answer.code, answer.rows[0][0]) == (0, "identical")
         assert answer.err == f"note: {recorded['support']}, as it was recorded\n"
-    answer = cli("replay", "s1", "--json")
+    answer = cli("replay", "s1", "-y", "--json")
     assert (answer.data["function"], answer.err) == (recorded["support"], "")
+
+
+def test_a_record_names_code_and_nobody_runs_it_unasked(cli, recorded, store, exported, tmp_path_factory):
+    """A file, or what stands on a server, may come from anybody: it could name subprocess:getoutput."""
+    trace = tmp_path_factory.mktemp("made") / "trace"
+    header, *lines = exported.read_text().splitlines()
+    lines = [
+        line.replace(f'"entry":"{recorded["support"]}"', '"entry":"subprocess:getoutput"').replace(
+            '"question":', f'"cmd":"touch {trace}","question":'
+        )
+        for line in lines
+    ]
+    assert any("subprocess:getoutput" in line for line in lines)
+    digest = hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+    hostile = exported.with_name("hostile.jsonl")
+    hostile.write_text("\n".join([json.dumps(json.loads(header) | {"sha256": digest}), *lines, ""]))
+    assert cli("import", str(hostile), "--as", "hostile").code == 0
+    for arguments in (["replay", str(hostile)], ["replay", "hostile"], ["resume", "hostile"]):
+        answer = cli(*arguments)
+        assert answer.code == 2
+        assert "the record names subprocess:getoutput" in answer.err
+        assert "-y" in answer.err
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(("said", "told"), [("y", "identical"), ("n", "nothing was done")])
+def test_a_person_agrees_to_recorded_code(recorded, terminal, said, told):
+    shown = terminal("replay", "s1", typed=f"{said}\n")
+    assert f"The record names {recorded['support']}. Import and run it?" in shown
+    assert told in shown
 
 
 def test_a_run_is_gone_on_with_by_what_the_record_names(cli, recorded, store):
@@ -118,7 +149,7 @@ def test_a_run_is_gone_on_with_by_what_the_record_names(cli, recorded, store):
     with Client(store) as client, pytest.raises(ValueError, match="at the end"):
         client.session("open").run(imported(recorded["support"]), "x")
     recorded.change("END = 'raise'", "END = None")
-    answer = cli("resume", "open")
+    answer = cli("resume", "open", "-y")
     assert (answer.code, answer.out) == (0, '"m said 4"\n')
     assert answer.err == f"note: {recorded['support']}, as it was recorded\n"
 
@@ -128,7 +159,7 @@ def test_the_run_that_is_named_names_its_code(cli, recorded, store):
         session = client.session("s1")
         run = next(iter(session.state().runs))
         session.run(lambda: 1)
-    answer = cli("replay", "s1", "--run", run)
+    answer = cli("replay", "s1", "--run", run, "-y")
     assert (answer.code, answer.rows[0][0]) == (0, "identical")
     answer = cli("replay", "s1")
     assert answer.code == 2
@@ -138,7 +169,7 @@ def test_the_run_that_is_named_names_its_code(cli, recorded, store):
 def test_code_that_cannot_be_imported_is_said(cli, recorded, store):
     recorded.file.unlink()
     sys.modules.pop(recorded.module)
-    answer = cli("replay", "s1")
+    answer = cli("replay", "s1", "-y")
     assert answer.code == 2
     assert f"the recorded code, {recorded['support']}, is not there" in answer.err
     assert "agentstream replay s1 MODULE:AGENT" in answer.err
@@ -190,11 +221,11 @@ def test_a_redacted_export_is_replayed_by_whoever_gets_it(cli, recorded, store, 
     assert (answer.code, answer.err) == (0, "")
     assert "E482913" not in file.read_text("utf-8")
     assert json.loads(file.read_text("utf-8").splitlines()[0])["redacted"] == "handing_on:rules"
-    answer = cli("replay", str(file))
+    answer = cli("replay", str(file), "-y")
     assert (answer.code, answer.rows[0][:2]) == (0, ["identical", "4"])
 
     assert cli("export", "asked", "--redact", "handing_on:prompts", "-o", str(file)).code == 0
-    answer = cli("replay", str(file))
+    answer = cli("replay", str(file), "-y")
     assert (answer.code, column(answer, "note")[0][0][:42]) == (1, "the session was redacted as it was exporte")
 
 
@@ -210,6 +241,6 @@ def test_with_the_same_rules_what_stands_in_the_code_is_known(cli, recorded, sto
         assert cli("export", "s1", "--format", form, "--redact", "handing_on:prompts", "-o", str(read)).code == 0
         assert "be brief" not in read.read_text("utf-8")
     monkeypatch.setenv("AGENTSTREAM_REDACT", "handing_on:prompts")
-    answer = cli("replay", str(file))
+    answer = cli("replay", str(file), "-y")
     assert (answer.code, answer.rows[0][0]) == (0, "identical")
     assert "2 calls hold values that were not recorded" in column(answer, "note")[0][0]
