@@ -140,9 +140,10 @@ def test_the_order_in_which_sleepers_wake_is_kept_on_replay(aclient: AsyncClient
 
     async def main() -> None:
         session = aclient.session("s")
-        assert await session.run(race) == [1, 2, 3]
+        woken = await session.run(race)  # on a machine that stands still, who is due at once wakes in any order
+        assert sorted(woken) == [1, 2, 3]
         report = await session.replay(race)
-        assert (report.identical, report.result) == (True, [1, 2, 3])
+        assert (report.identical, report.result) == (True, woken)
 
     asyncio.run(main())
 

@@ -128,7 +128,8 @@ def test_batches_are_full_by_count_and_by_bytes() -> None:
     backend = Watching()
     with Client(backend) as client:
         stream = made(client)
-        with stream.producer(linger=60, max_batch_items=4, max_batch_bytes=100) as producer:
+        # one at a time: of several on their way a later one may come first, and is sent again
+        with stream.producer(linger=60, max_batch_items=4, max_batch_bytes=100, max_in_flight=1) as producer:
             for size in (1, 1, 1, 1, 1, 60, 60, 300, 1, 30, 30, 30, 30):
                 producer.append("x" * size)
         bodies = [operation.body for operation in backend.appends]
