@@ -7,7 +7,7 @@ first unclaimed recorded sibling whose first step has the same kind, name and fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -233,10 +233,12 @@ class Journal:
 
     def _observe(self) -> None:
         """An error was observed if a step began after it: in its lane, an enclosing one, or a lane opened later.
+        Or if the child run that it came in has ended well: what it returned tells what it made of the error.
 
         What a person resolved has not been seen by anybody: it is handed to the code until the run failed with it.
         An error about a result that cannot be recorded stands: the effect has happened, and is not repeated.
         """
+        ended = {run.key for run in self.state.runs_below(self.run) if run.status in ("finished", "cancelled")}
         for entry in self.entries:
             outcome = entry.outcome
             if outcome is None or "error" not in outcome.value:
@@ -244,6 +246,7 @@ class Journal:
             entry.observed = (
                 bool(outcome.value.get("happened"))
                 or (bool(outcome.value.get("resolved")) and not self._failed_after(outcome.index))
+                or any(run in ended for run in _runs_around(entry))
                 or any(_observes(other, entry, self._opened(other)) for other in self.entries)
             )
 
@@ -269,6 +272,13 @@ def _encloses(outer: Entry, inner: Entry) -> bool:
     while above is not None and above != (outer.run, outer.lane):
         above = _above(*above)
     return above is not None
+
+
+def _runs_around(entry: Entry) -> Iterator[str]:
+    above: tuple[str, str] | None = (entry.run, entry.lane)
+    while above is not None:
+        yield above[0]
+        above = _above(*above)
 
 
 def _above(run: str, lane: str) -> tuple[str, str] | None:

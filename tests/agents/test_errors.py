@@ -143,6 +143,45 @@ def test_an_error_nobody_saw_is_tried_again(backend: Any, way: Way) -> None:
     assert [("error" in attempt.outcome.value) for attempt in found.attempts if attempt.outcome] == [True, True, False]
 
 
+@pytest.mark.parametrize("effect", ["repeat", "once"])
+def test_a_child_that_has_ended_has_seen_its_errors(backend: Any, effect: Any) -> None:
+    """What it returned says what it made of them. Tried again, a `once` step would be in a run that nobody resolves."""
+    made: list[str] = []
+    broken = True
+
+    @step(effect=effect)
+    def fail() -> None:
+        made.append("fail")
+        raise ValueError("no")
+
+    @agent
+    def inner() -> str:
+        try:
+            fail()
+        except ValueError:
+            return "did without"
+        return "had it"
+
+    @agent
+    def child() -> str:
+        return inner()
+
+    @agent
+    def whole() -> str:
+        told = child()
+        if broken:
+            raise KeyError("crash")
+        return told
+
+    session = Client(backend).session("s")
+    with pytest.raises(KeyError):
+        session.run(whole)
+    broken = False
+    assert session.run(whole) == "did without"
+    assert made == ["fail"]
+    assert session.replay(whole).identical
+
+
 def test_who_saw_an_error(backend: Any) -> None:
     """A step begun after it in its lane, in an enclosing one, or in a lane opened later; not one of a sibling."""
 

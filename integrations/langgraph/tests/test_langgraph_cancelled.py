@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -38,7 +39,8 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
         yield client
 
 
-@pytest.mark.parametrize("tidies", [False, True])
+# Python 3.10 does not tell that a task is being cancelled: there a step in its `finally` is one of code that goes on
+@pytest.mark.parametrize("tidies", [False, True] if sys.version_info >= (3, 11) else [False])
 @pytest.mark.parametrize("is_published", [False, True])
 def test_a_step_that_was_cancelled_with_its_node_is_made_again(
     client: Client, tidies: bool, is_published: bool
