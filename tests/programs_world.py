@@ -202,8 +202,12 @@ def outcomes_in(messages: list[bytes], *, inherited: bool = False) -> list[str]:
     """Where in the log which lane made a step or called a child."""
     opened: dict[str, int] = {}
     seen: set[str] = set()
+    children: set[str] = set()
+    """Those that have ended well: what they return says what they made of their errors."""
     for index, event in enumerate(events):
         kind, key, value = event["type"], event["key"], event["value"]
+        if kind == "status" and "#" in key and value["status"] in ("finished", "cancelled"):
+            children.add(key)
         if inherited and kind == "step" and key not in ended:
             continue
         if kind == "step" or (kind == "run" and "parent" in value):
@@ -223,7 +227,9 @@ def outcomes_in(messages: list[bytes], *, inherited: bool = False) -> list[str]:
         if outcome is None or outcome.get("cancelled"):
             continue
         above = {found["lane"], *_above(found["lane"])}
-        told = any(index > at and (lane in above or opened[lane] > at) for index, lane in begun)
+        told = any(index > at and (lane in above or opened[lane] > at) for index, lane in begun) or any(
+            lane.rpartition("/")[0] in children for lane in above
+        )
         if "error" not in outcome or (told and not outcome.get("retried")):
             served.append((at, found["label"]))
     return [label for _, label in sorted(served)]
