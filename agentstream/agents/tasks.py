@@ -8,7 +8,6 @@ as an `Exception`: stops are of the public class here, beside being stops.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -100,7 +99,7 @@ class TaskWorker(Worker):
         caller = caller_here()
         with self._holding:
             leaves = _cancellations(caller) > self._cancelled_before.get(caller, 0)
-            if (leaves or (value.get("cancelled") and not _ARE_COUNTED)) and value.get("effect") != "once":
+            if leaves and value.get("effect") != "once":
                 self._held.append(put)
             else:
                 self._release()
@@ -168,10 +167,6 @@ class _Shared:
 
     def discard(self) -> None:
         """What others have put stays."""
-
-
-_ARE_COUNTED = sys.version_info >= (3, 11)
-"""Whether a task tells that it is being cancelled. Where it does not, a call's cancellation alone is held back."""
 
 
 def _cancellations(caller: Any) -> int:

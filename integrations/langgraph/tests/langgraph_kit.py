@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+import pytest
 from agentstream_langgraph import StreamSaver
 from langchain_core.messages import AIMessage, AnyMessage
 from langgraph.checkpoint.base.id import uuid6
@@ -17,6 +19,11 @@ from stores import STORES
 from agentstream import Client
 
 T = "thread"
+
+IN_CONTEXT = sys.version_info >= (3, 11)
+in_context = pytest.mark.skipif(
+    not IN_CONTEXT, reason="LangGraph hands its context to nodes in an event loop from Python 3.11 on"
+)
 
 
 def config(id: str | None = None, *, ns: str | None = "", thread: Any = T, **more: Any) -> Any:

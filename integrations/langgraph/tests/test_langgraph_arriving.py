@@ -12,6 +12,7 @@ from agentstream_langgraph import StreamSaver, _arriving
 from agentstream_langgraph._arriving import Arrivals
 from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph_kit import in_context
 
 from agentstream import Client, NotSerializable, outside_run, step
 
@@ -121,7 +122,7 @@ def _returned(steps: Any) -> Any:
     return stopped.value.value
 
 
-@pytest.mark.parametrize("in_loop", [False, True])
+@pytest.mark.parametrize("in_loop", [False, pytest.param(True, marks=in_context)])
 def test_a_step_returns_when_its_checkpoint_is_in_the_log(in_loop: bool) -> None:
     found: list[list[str]] = []
     with Client("memory:") as client:

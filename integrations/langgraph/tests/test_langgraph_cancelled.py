@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import operator
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -13,9 +12,11 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from agentstream_langgraph import StreamSaver, publish
 from langgraph.graph import START, StateGraph
-from langgraph_kit import client_on
+from langgraph_kit import client_on, in_context
 
 from agentstream import Client, step
+
+pytestmark = in_context
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 
@@ -39,8 +40,7 @@ def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Client]:
         yield client
 
 
-# Python 3.10 does not tell that a task is being cancelled: there a step in its `finally` is one of code that goes on
-@pytest.mark.parametrize("tidies", [False, True] if sys.version_info >= (3, 11) else [False])
+@pytest.mark.parametrize("tidies", [False, True])
 @pytest.mark.parametrize("is_published", [False, True])
 def test_a_step_that_was_cancelled_with_its_node_is_made_again(
     client: Client, tidies: bool, is_published: bool

@@ -12,6 +12,7 @@ from pathlib import Path
 import langgraph_paid_worker
 import pytest
 from agentstream_langgraph import areplay, replay
+from langgraph_kit import IN_CONTEXT, in_context
 from langgraph_paid_worker import CALL, KINDS, STREAM, THREAD, built, call
 from stores import ALL
 from support.provider import Provider
@@ -38,7 +39,7 @@ def goes_on(kind: str, client: Client, provider: Provider) -> None:
     assert list(session.events()) == before
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=in_context) if "async" in kind else kind for kind in KINDS])
 def test_a_model_call_in_a_node_that_failed_is_paid_once(kind: str, provider: Provider, tmp_path: Path) -> None:
     def between() -> None:
         raise RuntimeError("fell over")
@@ -49,7 +50,7 @@ def test_a_model_call_in_a_node_that_failed_is_paid_once(kind: str, provider: Pr
         goes_on(kind, client, provider)
 
 
-@pytest.mark.parametrize("kind", KINDS if ALL else ["task"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if IN_CONTEXT or "async" not in kind] if ALL else ["task"])
 def test_a_model_call_in_a_node_that_was_killed_is_paid_once(kind: str, provider: Provider, tmp_path: Path) -> None:
     command = [sys.executable, langgraph_paid_worker.__file__, str(tmp_path), provider.url, kind]
     assert subprocess.run(command, check=False, timeout=60).returncode == 9

@@ -25,7 +25,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.runtime import RunControl
 from langgraph.types import Command, interrupt
-from langgraph_kit import Xor, client_on
+from langgraph_kit import Xor, client_on, in_context
 
 from agentstream import Client, SessionBusy, step
 
@@ -270,6 +270,7 @@ def test_one_that_is_drained_is_abandoned_and_goes_on(client: Client) -> None:
     assert len(session.state().runs) == 1
 
 
+@in_context
 @pytest.mark.parametrize("durability", ["sync", "async"])
 def test_one_that_is_cancelled_is_abandoned_and_goes_on(client: Client, durability: Any) -> None:
     async def main() -> None:

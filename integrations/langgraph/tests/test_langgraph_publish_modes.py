@@ -20,7 +20,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import RunControl, Runtime, get_runtime
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import StreamWriter, TimeoutPolicy
-from langgraph_kit import client_on
+from langgraph_kit import client_on, in_context
 from test_langgraph_publish import THREAD, built, given
 
 from agentstream import Client
@@ -145,6 +145,7 @@ WRITTEN = [
 ]  # fmt: skip
 
 
+@in_context
 @pytest.mark.parametrize("subgraphs", [False, True])
 @pytest.mark.parametrize("mode", ["updates", "custom", "messages"])
 def test_all_that_is_written_is_told_once(tmp_path: Path, mode: Any, subgraphs: bool) -> None:

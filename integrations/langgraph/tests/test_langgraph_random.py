@@ -17,7 +17,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, RetryPolicy, Send, interrupt
-from langgraph_kit import StreamSaver, client_on
+from langgraph_kit import IN_CONTEXT, StreamSaver, client_on
 
 from agentstream import Client
 
@@ -187,8 +187,11 @@ moves_of = st.lists(
 )
 
 
+IN_LOOP = st.booleans() if IN_CONTEXT else st.just(False)
+
+
 @settings(max_examples=settings.default.max_examples // 4 if settings.default else 25)
-@given(specs, moves_of, st.sampled_from(("sync", "async", "exit")), st.booleans(), st.sampled_from(("memory", "disk")))
+@given(specs, moves_of, st.sampled_from(("sync", "async", "exit")), IN_LOOP, st.sampled_from(("memory", "disk")))
 def test_random_graphs(spec: Spec, moves: list[Move], durability: str, in_loop: bool, store: str) -> None:
     expected = play(build(spec, InMemorySaver()), moves, durability, in_loop)
     with tempfile.TemporaryDirectory() as folder, client_on(store, Path(folder)) as client:

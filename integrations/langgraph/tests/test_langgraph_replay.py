@@ -13,7 +13,7 @@ from agentstream_langgraph import StreamSaver, areplay, replay
 from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
-from langgraph_kit import chat, client_on
+from langgraph_kit import chat, client_on, in_context
 
 from agentstream import Client, Diverged, NotFound, step
 
@@ -113,6 +113,7 @@ def test_a_thread_is_replayed(client: Client) -> None:
     assert code.made == made
 
 
+@in_context
 def test_async_nodes(client: Client) -> None:
     code = Code(client)
 

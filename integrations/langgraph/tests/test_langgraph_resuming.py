@@ -13,7 +13,7 @@ import pytest
 from agentstream_langgraph import StreamSaver, publish
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
-from langgraph_kit import client_on
+from langgraph_kit import client_on, in_context
 
 from agentstream import Client, Fenced, RunWaiting, SessionBusy
 
@@ -96,6 +96,7 @@ def test_each_interrupt_is_a_question(client: Client, is_published: bool) -> Non
     assert {question.status for question in session.state().questions.values()} == {"answered"}
 
 
+@in_context
 def test_they_are_answered_together(client: Client) -> None:
     graph = asking(client)
     graph.invoke({"done": []}, THREAD)

@@ -16,7 +16,7 @@ from langchain_core.language_models.fake_chat_models import FakeMessagesListChat
 from langchain_core.messages import AIMessage, SystemMessage
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
-from langgraph_kit import client_on
+from langgraph_kit import client_on, in_context
 
 from agentstream import Client, Report, step
 
@@ -99,7 +99,7 @@ class Code:
         return next(n for n, each in enumerate(self.client.session("langgraph/t").state().steps) if each.name == name)
 
 
-@pytest.mark.parametrize("way", ["sync", "async", "published"])
+@pytest.mark.parametrize("way", ["sync", pytest.param("async", marks=in_context), "published"])
 def test_from_a_step_on_it_is_made(client: Client, way: str) -> None:
     code = Code(client, way)
     code.invoke()
@@ -229,7 +229,7 @@ class Model(FakeMessagesListChatModel):
         return super()._generate(messages, *args, **kwargs)
 
 
-@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("way", ["sync", pytest.param("async", marks=in_context)])
 def test_the_middleware_sends_another_model_and_prompt(client: Client, way: str) -> None:
     usage: Any = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
     model = Model(responses=[AIMessage("well", usage_metadata=usage)], heard=[])
