@@ -63,10 +63,10 @@ def elsewhere(tidy_up: Callable[[], Any]) -> None:
         _found.append(tidy_up)  # the collector may come to the same thing once more
     else:
         _waiting.append(tidy_up)
-        _go_on()
+        _hand_on()
 
 
-def _go_on() -> None:
+def _hand_on() -> None:
     if not _at_work():
         with suppress(IndexError):  # another thread was faster
             while _found:
@@ -103,7 +103,7 @@ def _note(phase: str, _: dict[str, int]) -> None:
         _collector = get_ident()
     else:
         _collector = None
-        _go_on()
+        _hand_on()
 
 
 def _begin_anew() -> None:

@@ -17,6 +17,7 @@ import pytest
 from agents_kit import WatchingBackend
 
 from agentstream import AsyncClient, Client, step
+from agentstream.backends import driving
 from agentstream.backends.base import Backend
 from agentstream.backends.driving import Sleep, Steps, drive
 from agentstream.backends.embedded import EmbeddedBackend
@@ -136,7 +137,7 @@ def test_over_the_driver_itself(backend: Any) -> None:
 
     def interrupt(frame: FrameType, event: str, arg: object) -> Any:
         nonlocal lines, interrupts
-        if frame.f_code.co_name != "_go_on":
+        if frame.f_code is not driving._go_on.__code__:
             return None
         lines -= event == "line"
         if event == "line" and lines == 0:
